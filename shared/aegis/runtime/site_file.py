@@ -1,0 +1,366 @@
+"""The site file (``site.yaml``): read and checked before anything starts, every error with its line.
+
+``${NAME}`` in a text is the environment variable NAME, so that no secret need stand in the file. Each section is
+read by the service that needs it: the registry takes site, cameras and categories, notify its own, ingest ``whip``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import yaml
+
+from aegis.contracts import subjects
+from aegis.contracts.messages import AddCamera, Category, Severity, SiteRecord, SiteState
+
+KINDS = ("demo", "k12-school", "university", "hospital", "venue", "workplace")
+REFUSED = {
+    ("k12-school", "US-NY"): "New York's K-12 schools may not use facial recognition (State Technology Law § 106-b)",
+}
+CAMERA_SCHEMES = ("file", "rtsp", "rtsps", "usb", "whip")
+DEFAULT_CATEGORIES = {"barred": Category()}
+
+T = TypeVar("T")
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class SiteFileError(ValueError):
+    """What is wrong with the site file, one sentence each, with the line."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(f"{path}{problem}" for problem in problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailConfig:
+    """Whom to mail and how. ``pictures`` puts the faces into the mail, where they outlive their retention."""
+
+    smtp: str
+    to: tuple[str, ...]
+    sender: str
+    pictures: bool
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookConfig:
+    """Where to post CloudEvents, and the secret that signs them."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyConfig:
+    """Everyone who is told."""
+
+    email: EmailConfig | None = None
+    webhooks: tuple[WebhookConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhipConfig:
+    """Where browsers and phones deliver video; anything but a loopback address is served over TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = 8480
+
+
+class SiteFile:
+    """A parsed file. Make one with :func:`read`; each section is checked when it is asked for."""
+
+    def __init__(self, path: Path, tree: "_Map", environ: Mapping[str, str]) -> None:
+        self.path = path
+        self._tree = tree
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def check(self) -> None:
+        """Read every section.
+
+        Raises:
+            SiteFileError: with all that is wrong.
+
+        """
+        for section in (self._site, self._cameras, self._notify, self._whip):
+            section()
+        self._tree.only("site", "cameras", "categories", "notify", "whip", problems=self._problems)
+        self._raise()
+
+    def site(self) -> SiteRecord:
+        return self._checked(self._site())
+
+    def cameras(self) -> tuple[AddCamera, ...]:
+        return self._checked(self._cameras())
+
+    def notify(self) -> NotifyConfig:
+        return self._checked(self._notify())
+
+    def whip(self) -> WhipConfig:
+        return self._checked(self._whip())
+
+    def _checked(self, value: T) -> T:
+        self._raise()
+        return value
+
+    def _raise(self) -> None:
+        if self._problems:
+            problems, self._problems = sorted(set(self._problems)), []
+            raise SiteFileError(self.path, problems)
+
+    def _site(self) -> SiteRecord:
+        site = self._tree.map("site", self._problems)
+        site.only("id", "name", "kind", "jurisdiction", "state", problems=self._problems)
+        identity = self._token(site, "id", "site")
+        kind = self._choice(site, "kind", KINDS, "")
+        jurisdiction = self._text(site, "jurisdiction", "")
+        if reason := REFUSED.get((kind, jurisdiction)):
+            self._problem(site.line_of("jurisdiction"), f"refused: {reason}")
+        default = SiteState.ARMED if kind == "demo" else SiteState.DISARMED
+        state = self._choice(site, "state", tuple(s.value for s in SiteState), default.value)
+        return SiteRecord(
+            id=identity or "site",
+            name=self._text(site, "name", identity),
+            kind=kind or "demo",
+            jurisdiction=jurisdiction,
+            state=SiteState(state) if state else default,
+            categories=self._categories(),
+        )
+
+    def _categories(self) -> dict[str, Category]:
+        if "categories" not in self._tree:
+            return DEFAULT_CATEGORIES
+        found = {}
+        categories = self._tree.map("categories", self._problems)
+        for name in categories:
+            body = categories.map(name, self._problems)
+            body.only("severity", "threshold", problems=self._problems)
+            severity = self._choice(body, "severity", tuple(s.value for s in Severity), Severity.HIGH.value)
+            threshold = self._number(body, "threshold", Category().threshold, 0.2, 1.0)
+            found[self._as_token(name, "category", categories.line_of(name))] = Category(
+                severity=Severity(severity or "high"), threshold=threshold
+            )
+        return found
+
+    def _cameras(self) -> tuple[AddCamera, ...]:
+        found: dict[str, AddCamera] = {}
+        for body in self._tree.maps("cameras", self._problems):
+            body.only("id", "url", "name", "fps", "loop", "transport", "token", problems=self._problems)
+            identity = self._token(body, "id", "camera")
+            if identity in found:
+                self._problem(body.line, f"camera {identity!r} stands twice")
+            url = self._text(body, "url")
+            try:
+                url = check_camera_url(url, self.path.parent) if url else url
+            except ValueError as error:
+                self._problem(body.line_of("url"), f"camera {identity!r}: {error}")
+            token = self._text(body, "token", "")
+            if url.startswith("whip:") and not token:
+                self._problem(body.line, f"camera {identity!r}: a whip camera needs token: ${{SOME_VARIABLE}}")
+            found[identity] = AddCamera(
+                camera=identity or "unknown",
+                url=url,
+                name=self._text(body, "name", identity),
+                fps=self._number(body, "fps", 5.0, 0.1, 30.0),
+                loop=self._flag(body, "loop"),
+                transport=self._choice(body, "transport", ("tcp", "udp"), "tcp"),
+                token=token,
+            )
+        return tuple(found.values())
+
+    def _notify(self) -> NotifyConfig:
+        if "notify" not in self._tree:
+            return NotifyConfig()
+        notify = self._tree.map("notify", self._problems)
+        notify.only("email", "webhooks", problems=self._problems)
+        email = self._email(notify.map("email", self._problems)) if "email" in notify else None
+        return NotifyConfig(
+            email=email, webhooks=tuple(self._webhook(hook) for hook in notify.maps("webhooks", self._problems))
+        )
+
+    def _email(self, email: "_Map") -> EmailConfig:
+        email.only("smtp", "to", "from", "pictures", "ca", problems=self._problems)
+        smtp = self._text(email, "smtp")
+        if smtp and urlsplit(smtp).scheme not in ("smtp", "smtps", "smtp+insecure"):
+            self._problem(email.line_of("smtp"), "smtp: expected smtps://, smtp:// (STARTTLS) or smtp+insecure://")
+        recipients = email.texts("to", self._problems)
+        for address in recipients:
+            if "@" not in address:
+                self._problem(email.line_of("to"), f"to: {address!r} is no mail address")
+        ca = self._text(email, "ca", "")
+        pictures = self._flag(email, "pictures", default=self._site().kind == "demo")
+        sender = self._text(email, "from", "aegis@localhost")
+        return EmailConfig(smtp=smtp, to=recipients, sender=sender, pictures=pictures, ca=Path(ca) if ca else None)
+
+    def _webhook(self, hook: "_Map") -> WebhookConfig:
+        hook.only("url", "secret_env", problems=self._problems)
+        url, variable = self._text(hook, "url"), self._text(hook, "secret_env")
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            self._problem(hook.line_of("url"), f"url: {url!r} is neither https:// nor http://")
+        if variable and not self._environ.get(variable):
+            self._problem(hook.line_of("secret_env"), f"secret_env: the environment variable {variable} is not set")
+        return WebhookConfig(url=url, secret=self._environ.get(variable, ""))
+
+    def _whip(self) -> WhipConfig:
+        if "whip" not in self._tree:
+            return WhipConfig()
+        whip = self._tree.map("whip", self._problems)
+        whip.only("listen", problems=self._problems)
+        host, _, port = self._text(whip, "listen").rpartition(":")
+        if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - ports
+            self._problem(whip.line_of("listen"), "listen: expected HOST:PORT")
+            return WhipConfig()
+        return WhipConfig(host=host.strip("[]"), port=int(port))
+
+    def _problem(self, line: int, text: str) -> None:
+        self._problems.append(f":{line}: {text}")
+
+    def _text(self, body: "_Map", name: str, default: str | None = None) -> str:
+        if name not in body:
+            if default is None:
+                self._problem(body.line, f"{name} is missing")
+            return default or ""
+        value = body.value(name)
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            self._problem(body.line_of(name), f"{name}: a text is expected")
+            return default or ""
+        return self._expand(str(value), body.line_of(name))
+
+    def _expand(self, text: str, line: int) -> str:
+        def replace(match: re.Match[str]) -> str:
+            if match[1] not in self._environ:
+                self._problem(line, f"the environment variable {match[1]} is not set")
+            return self._environ.get(match[1], "")
+
+        return _VARIABLE.sub(replace, text)
+
+    def _choice(self, body: "_Map", name: str, choices: tuple[str, ...], default: str) -> str:
+        value = self._text(body, name, default or None)
+        if value and value not in choices:
+            self._problem(body.line_of(name), f"{name}: {value!r} is not one of {', '.join(choices)}")
+            return default
+        return value
+
+    def _number(self, body: "_Map", name: str, default: float, least: float, most: float) -> float:
+        value = body.value(name) if name in body else default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            self._problem(body.line_of(name), f"{name}: a number from {least:g} to {most:g} is expected, not {value!r}")
+            return default
+        return float(value)
+
+    def _flag(self, body: "_Map", name: str, *, default: bool = False) -> bool:
+        value = body.value(name) if name in body else default
+        if not isinstance(value, bool):
+            self._problem(body.line_of(name), f"{name}: true or false is expected, not {value!r}")
+            return default
+        return value
+
+    def _token(self, body: "_Map", name: str, what: str) -> str:
+        text = self._text(body, name)
+        return self._as_token(text, what, body.line_of(name)) if text else text
+
+    def _as_token(self, text: str, what: str, line: int) -> str:
+        try:
+            return subjects.token(text, what)
+        except ValueError as error:
+            self._problem(line, str(error))
+            return ""
+
+
+def check_camera_url(url: str, folder: Path) -> str:
+    """Check a camera's address and make a file's absolute, seen from ``folder``.
+
+    Raises:
+        ValueError: saying what is wrong with it; never with a password in the text.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in CAMERA_SCHEMES:
+        expected = ", ".join(f"{scheme}:" for scheme in CAMERA_SCHEMES)
+        raise ValueError(
+            f"an address begins with one of {expected} not with {parts.scheme + ':' if parts.scheme else 'nothing'!r}"
+        )
+    if parts.scheme == "file":
+        name = url.removeprefix("file://").removeprefix("file:")
+        if not name:
+            raise ValueError("file: is followed by a path")
+        return f"file:{(folder / name).resolve()}"
+    if parts.scheme.startswith("rtsp") and not parts.hostname:
+        raise ValueError("rtsp:// is followed by a host")
+    if parts.scheme == "usb" and not parts.path:
+        raise ValueError("usb: is followed by a device, as in usb:/dev/video0 or usb:0")
+    return url
+
+
+class _Map:
+    """A mapping of the file that knows its lines."""
+
+    def __init__(self, node: yaml.MappingNode) -> None:
+        self.line = node.start_mark.line + 1
+        self._items = {str(key.value): (key, value) for key, value in node.value}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Any:  # noqa: ANN401
+        return iter(self._items)
+
+    def line_of(self, name: str) -> int:
+        return int(self._items[name][0].start_mark.line) + 1 if name in self._items else self.line
+
+    def value(self, name: str) -> object:
+        return yaml.safe_load(yaml.serialize(self._items[name][1]))
+
+    def only(self, *names: str, problems: list[str]) -> None:
+        problems.extend(
+            f":{self.line_of(name)}: {name!r} is not known here; known are {', '.join(names)}"
+            for name in self._items
+            if name not in names
+        )
+
+    def map(self, name: str, problems: list[str]) -> "_Map":
+        node = self._items.get(name, (None, None))[1]
+        if isinstance(node, yaml.MappingNode):
+            return _Map(node)
+        problems.append(f":{self.line_of(name)}: {name} {'is a map' if name in self._items else 'is missing'}")
+        return _Map(yaml.MappingNode("", [], start_mark=yaml.Mark("", 0, self.line - 1, 0, None, 0)))
+
+    def maps(self, name: str, problems: list[str]) -> "list[_Map]":
+        node = self._items.get(name, (None, None))[1]
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode) or not all(isinstance(n, yaml.MappingNode) for n in node.value):
+            problems.append(f":{self.line_of(name)}: {name} is a list of maps")
+            return []
+        return [_Map(item) for item in node.value]
+
+    def texts(self, name: str, problems: list[str]) -> tuple[str, ...]:
+        node = self._items.get(name, (None, None))[1]
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            problems.append(f":{self.line_of(name)}: {name} is a list with at least one text")
+            return ()
+        return tuple(str(item.value) for item in node.value)
+
+
+def read(path: Path, environ: Mapping[str, str]) -> SiteFile:
+    """Parse a site file.
+
+    Raises:
+        SiteFileError: it cannot be read or is not YAML.
+
+    """
+    try:
+        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise SiteFileError(path, [f": {error.strerror}"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise SiteFileError(path, [f":{mark.line + 1 if mark else 1}: not YAML: {error}"]) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise SiteFileError(path, [":1: a map with site, cameras, categories, notify is expected"])
+    return SiteFile(path, _Map(node), environ)

@@ -1,0 +1,54 @@
+"""A real nats-server for the tests: started, killed, paused and started again on the port that it chose."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from aegis.runtime import bus_server, topology
+from aegis.runtime.bus import Bus, BusConfig
+
+
+class Server:
+    """An embedded bus below a directory of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.files = bus_server.prepare(directory / "bus")
+        self._log = directory / "nats.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = bus_server.run(self.files, self._log)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def config(self, role: str) -> BusConfig:
+        return BusConfig(url=self.files.url, ca=self.files.ca, key=self.files.key(role), inbox=topology.inbox(role))
+
+    @contextlib.asynccontextmanager
+    async def connect(self, role: str = "admin") -> AsyncIterator[Bus]:
+        async with Bus.connect(self.config(role), f"test-{role}") as bus:
+            yield bus
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, patience: float = 15.0) -> None:
+    """Wait until something is so, however soon, and fail with ``what`` if it never is."""
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                result = condition()
+                if result if isinstance(result, bool) else await result:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {patience:g} s: {what}") from None

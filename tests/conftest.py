@@ -1,0 +1,28 @@
+"""Where the tests find their data and models; a missing one is a skip here and a failure in CI."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def require(path: Path, what: str) -> Path:
+    """Give ``path`` if it exists; else skip with the reason, or fail where CI must not skip."""
+    if path.exists():
+        return path
+    reason = f"{what} is not at {path}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    return require(Path(os.environ.get("AEGIS_TEST_DATA", ROOT.parent / "shared" / "data")), "the test data")
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    return require(Path(os.environ.get("AEGIS_MODELS_DIR", ROOT / "var" / "models")), "the models")

@@ -1,0 +1,152 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from aegis.vision.best_shot import BestShot
+from aegis.vision.embedding import normalise
+from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Gallery, Look, best_evidence, fuse
+
+Clips = dict[str, Any]
+THRESHOLD = 0.5
+
+
+def some_looks(count: int, seed: int = 0) -> list[Look]:
+    random = np.random.default_rng(seed)
+    vectors = normalise(random.normal(size=(count, 16)).astype(np.float32) + 0.5)
+    return [Look(vector=v, weight=float(w)) for v, w in zip(vectors, random.uniform(0.1, 1, count), strict=True)]
+
+
+def sent(clip: Any) -> list[Look]:
+    """The looks that a track of this clip would send on."""
+    choice = BestShot()
+    return [
+        Look(vector=s.vector, weight=s.quality.score)
+        for s in clip.sightings
+        if choice.offer(s.quality.score, s.quality.flaw is None, s.at)
+    ]
+
+
+@pytest.fixture(scope="module")
+def gallery(clips: Clips) -> Gallery:
+    """One frame of each clip, the first, as an entry of its own."""
+    return Gallery.build({name: clip.sightings[0].vector[None] for name, clip in clips.items()})
+
+
+def test_tracks_of_enrolled_people_separate_from_all_others(clips: Clips, gallery: Gallery) -> None:
+    mated: list[float] = []
+    other: list[float] = []
+    for name, clip in clips.items():
+        for entry, evidence in best_evidence(gallery, sent(clip)):
+            if entry != name:
+                (mated if clips[entry].person == clip.person else other).append(evidence.score)
+    assert len(mated) == 16
+    assert min(mated) > 0.7
+    assert max(other) < 0.42
+
+
+def test_a_track_that_changed_hands_accuses_no_third_and_still_finds_who_was_seen_well(
+    clips: Clips, gallery: Gallery
+) -> None:
+    looks = {name: sent(clip) for name, clip in clips.items()}
+    for one, first in clips.items():
+        for two, second in clips.items():
+            if first.person == second.person:
+                continue
+            excellent = max(looks[one], key=lambda look: look.weight)
+            for entry, evidence in best_evidence(gallery, [excellent, *looks[two]]):
+                person = clips[entry].person
+                if person not in (first.person, second.person):
+                    assert evidence.score < THRESHOLD - 0.05
+                elif person == first.person and entry != one:
+                    assert evidence.score >= THRESHOLD
+
+
+def test_one_look_must_be_better_by_the_margin() -> None:
+    gallery = Gallery.build({"a": np.eye(3, dtype=np.float32)[:1]})
+    look = Look(vector=normalise(np.array([[1, 1, 0]], np.float32))[0], weight=0.5)
+    [(entry, evidence)] = best_evidence(gallery, [look])
+    assert entry == "a"
+    assert evidence.looks == 1
+    assert evidence.score == pytest.approx(0.5**0.5 - SINGLE_LOOK_MARGIN, abs=1e-6)
+
+
+def test_several_looks_need_no_margin_and_their_noise_cancels() -> None:
+    gallery = Gallery.build({"a": np.eye(3, dtype=np.float32)[:1]})
+    pair = normalise(np.array([[1, 1, 0], [1, -1, 0]], np.float32))
+    [(_, evidence)] = best_evidence(gallery, [Look(vector=v, weight=0.5) for v in pair])
+    assert evidence.looks == 2
+    assert evidence.score == pytest.approx(1, abs=1e-6)
+
+
+@given(st.permutations(range(7)))
+def test_fusing_is_free_of_order_to_the_last_bit(order: list[int]) -> None:
+    looks = some_looks(7)
+    shuffled = [looks[i] for i in order]
+    assert fuse(looks).tobytes() == fuse(shuffled).tobytes()
+    gallery = Gallery.build({"a": looks[0].vector[None], "b": some_looks(2, seed=1)[0].vector[None]})
+    for (_, one), (_, two) in zip(best_evidence(gallery, looks), best_evidence(gallery, shuffled), strict=True):
+        assert one.score == pytest.approx(two.score, abs=1e-6)
+
+
+def test_fusing_weighs_by_quality() -> None:
+    axes = np.eye(2, dtype=np.float32)
+    fused = fuse([Look(vector=axes[0], weight=0.9), Look(vector=axes[1], weight=0.3)])
+    np.testing.assert_allclose(fused, normalise(np.array([[3, 1]], np.float32))[0], atol=1e-6)
+
+
+def test_looks_that_cancel_out_or_are_none_cannot_be_fused() -> None:
+    axis = np.eye(2, dtype=np.float32)[0]
+    with pytest.raises(ValueError, match="zero"):
+        fuse([Look(vector=axis, weight=0.5), Look(vector=-axis, weight=0.5)])
+    with pytest.raises(ValueError, match="no looks"):
+        fuse([])
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_look_without_weight_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Look(vector=np.ones(2, np.float32), weight=weight)
+
+
+def test_scores_take_the_best_template_of_each_entry_best_first() -> None:
+    axes = np.eye(3, dtype=np.float32)
+    gallery = Gallery.build({"b": axes[[2, 0]] * 7, "a": axes[:1], "c": axes[1:2]})
+    assert len(gallery) == 3
+    assert gallery.scores(axes[0]) == [("a", 1.0), ("b", 1.0), ("c", 0.0)]
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 99))
+def test_scores_equal_the_plain_definition(counts: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    entries = {f"e{i}": normalise(random.normal(size=(n, 8)).astype(np.float32)) for i, n in enumerate(counts)}
+    probe = normalise(random.normal(size=(1, 8)).astype(np.float32))[0]
+    found = Gallery.build(entries).scores(probe)
+    assert dict(found) == pytest.approx({name: float((rows @ probe).max()) for name, rows in entries.items()}, abs=1e-6)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+
+
+def test_an_empty_gallery_and_no_looks_give_nothing() -> None:
+    empty = Gallery.build({})
+    assert len(empty) == 0
+    assert empty.scores(np.ones(4, np.float32)) == []
+    assert best_evidence(empty, some_looks(3)) == []
+    assert best_evidence(Gallery.build({"a": np.ones((1, 16), np.float32)}), []) == []
+
+
+def test_a_gallery_does_not_change_with_the_arrays_it_was_built_from() -> None:
+    templates: NDArray[np.float32] = np.eye(3, dtype=np.float32)[:1]
+    gallery = Gallery.build({"a": templates})
+    templates[:] = 0
+    assert gallery.scores(np.eye(3, dtype=np.float32)[0]) == [("a", 1.0)]
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((1, 3)), np.full((1, 3), np.nan), np.ones((1, 4)), np.ones((0, 3)), np.ones(3)]
+)
+def test_an_entry_with_bad_templates_is_named(bad: NDArray[np.float64]) -> None:
+    with pytest.raises(ValueError, match="entry 'eve'"):
+        Gallery.build({"adam": np.ones((1, 3), np.float32), "eve": bad.astype(np.float32)})
