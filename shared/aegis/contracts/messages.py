@@ -30,6 +30,8 @@ class Look:
     captured_at: float
     first_captured_at: float
     """When the first usable look of this track was captured: what latency is measured from."""
+    seen_at: float
+    """When the track was last in view: later than ``captured_at`` in a look that is sent again."""
     media_time: float | None = None
     quality: float
     chip: bytes
@@ -53,6 +55,7 @@ class EmbeddedLook:
     look: int
     captured_at: float
     first_captured_at: float
+    seen_at: float
     media_time: float | None = None
     quality: float
     vector: bytes
@@ -126,6 +129,8 @@ class SiteRecord:
     kind: str
     jurisdiction: str = ""
     state: SiteState = SiteState.DISARMED
+    run: str = ""
+    """The running system for which the site file set ``state``; what people set later outlives a restart in it."""
     categories: dict[str, Category]
 
     @property

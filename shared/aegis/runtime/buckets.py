@@ -51,10 +51,10 @@ class Bucket:
         """Write a key whose newest revision must be ``last``; ConflictError if it is not."""
         return await self._bus.store(self._prefix + key, value, expected_last=last, patience=patience)
 
-    async def delete(self, key: str, last: int | None = None, patience: float = 10.0) -> None:
+    async def delete(self, key: str, last: int | None = None, patience: float = 10.0) -> int:
         """Remove a key and every older value of it."""
         headers = {OPERATION: "PURGE", "Nats-Rollup": "sub"}
-        await self._bus.store(self._prefix + key, b"", expected_last=last, headers=headers, patience=patience)
+        return await self._bus.store(self._prefix + key, b"", expected_last=last, headers=headers, patience=patience)
 
 
 class Mirror:
@@ -68,6 +68,12 @@ class Mirror:
         self.revision = 0
         """The newest revision seen, of any key."""
         self.synced = asyncio.Event()
+        self._moved = asyncio.Condition()
+
+    async def reached(self, revision: int) -> None:
+        """Wait until everything up to ``revision`` was seen."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.revision >= revision)
 
     async def run(self, changed: Callable[[], Awaitable[None]] | None = None) -> None:
         """Follow the bucket for ever, calling ``changed`` after every change and after every full re-read."""
@@ -99,6 +105,9 @@ class Mirror:
                         fresh = None
                 elif messages and changed is not None:
                     await changed()
+                if messages:
+                    async with self._moved:
+                        self._moved.notify_all()
 
     def _apply(self, target: dict[str, Entry], key: str, message: Msg) -> None:
         revision = message.metadata.sequence.stream

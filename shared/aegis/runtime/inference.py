@@ -7,6 +7,7 @@ faster one.
 import functools
 import importlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,13 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from aegis.runtime import metrics
 from aegis.runtime.model_sources import read_verified
 from aegis.runtime.models import ModelCard, ModelError
+
+log = logging.getLogger(__name__)
+
+PROVIDERS = ("auto", "openvino", "cuda", "cpu")
 
 MAX_EMBED_BATCH = 8
 """Faces in one micro-batch; every size up to it is warmed up."""
@@ -73,6 +79,20 @@ def open_model(card: ModelCard, directory: Path, *, provider: str = "auto", thre
     names = _FASTEST_FIRST[card.task] if provider == "auto" else (provider,)
     graph = prepare(card, read_verified(card, directory))
     return open_first(card, graph, [_BACKENDS[name] for name in names], threads)
+
+
+def announce(model: Model) -> dict[str, object]:
+    """Say in the log and the metrics what runs a model, and give the same for ``aegis status``."""
+    metrics.PROVIDER.labels(model.card.id, model.provider).set(1)
+    metrics.FELL_BACK.labels(model.card.id).set(model.fell_back is not None)
+    log.log(
+        logging.WARNING if model.fell_back else logging.INFO,
+        "%s runs on %s%s",
+        model.card.id,
+        model.provider,
+        f"; not on a faster provider: {model.fell_back}" if model.fell_back else "",
+    )
+    return {"model": model.card.id, "provider": model.provider, "fell_back": model.fell_back}
 
 
 def prepare(card: ModelCard, data: bytes) -> bytes:

@@ -25,6 +25,11 @@ class Policy:
         self.known = asyncio.Event()
 
     @property
+    def synced(self) -> asyncio.Event:
+        """Set once the bucket was read, whatever was in it."""
+        return self._mirror.synced
+
+    @property
     def armed(self) -> bool:
         return self.site is not None and self.site.state is SiteState.ARMED
 

@@ -100,9 +100,17 @@ def main(service: Service[S]) -> None:
         log.error("cannot start: %s", error)  # noqa: TRY400 - a person's mistake needs no stack trace
         print(f"aegis {service.name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except BaseExceptionGroup:
+    except BaseExceptionGroup as group:
+        if refusals := group.subgroup((StartError, sealing.SealError)):
+            print(f"aegis {service.name}: {_first(refusals)}", file=sys.stderr)  # noqa: T201
+            sys.exit(2)
         log.exception("stopped by an error")
         sys.exit(1)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _run(service: Service[S], settings: S) -> None:
@@ -162,7 +170,7 @@ async def _serve(service: Service[S], settings: S, config: BusConfig, stop: asyn
                 task.cancel()
             health.ready = False
         if bus.closed.is_set() and not stop.is_set():
-            raise BaseExceptionGroup("the bus connection was closed for good", [StartError("bus closed")])
+            raise ExceptionGroup("stopping", [ConnectionError("the bus connection was closed for good")])
     log.info("stopped")
 
 

@@ -89,7 +89,7 @@ def _reads(stream: str) -> tuple[str, ...]:
 
 
 def _takes(stream: str) -> tuple[str, ...]:
-    return (*_reads(stream), f"$JS.ACK.{stream}.>")
+    return (*_reads(stream), f"$JS.API.CONSUMER.INFO.{stream}.>", f"$JS.ACK.{stream}.>")
 
 
 def _leases(kind: str) -> tuple[str, ...]:

@@ -1,0 +1,114 @@
+"""Alerts and camera events as they happen, in words or as CloudEvents."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from aegis.contracts import alerts, cameras, cloudevents, codec, subjects
+from aegis.contracts.alerts import Sighting
+from aegis.contracts.cameras import CameraReport
+from aegis.runtime.bus import Bus
+from aegis.runtime.consumers import consume
+
+INACTIVE_SECONDS = 30
+WORDS = {cameras.ONLINE: "online", cameras.OFFLINE: "offline", cameras.ENDED: "played to its end"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event: its JSON as it stands on the bus, and what was read from it."""
+
+    raw: bytes
+    type: str
+    camera: str
+    reason: str = ""
+    sighting: Sighting | None = None
+    report: CameraReport | None = None
+
+    def line(self) -> str:
+        """Say it in one line for people."""
+        if self.sighting is not None:
+            return _alert_line(self.type, self.sighting)
+        stamp = clock(self.report.reported_at) if self.report else ""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{stamp} camera {self.camera} {WORDS.get(self.type, self.type)}{reason}"
+
+
+def clock(seconds: float) -> str:
+    """Give the local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
+
+
+def _alert_line(kind: str, seen: Sighting) -> str:
+    word = "ALERT" if kind == alerts.RAISED else "still in view"
+    drill = "DRILL " if seen.drill else ""
+    return (
+        f"{clock(seen.captured_at)} {drill}{word} {seen.reference}: {seen.person} ({seen.category}, {seen.severity.value}) "
+        f"at {seen.camera_name}, score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} looks"
+    )
+
+
+def parse(data: bytes) -> Event:
+    """Read an event.
+
+    Raises:
+        DecodeError: naming the field.
+
+    """
+    event = cloudevents.load(data)
+    if event.type in (alerts.RAISED, alerts.SIGHTED):
+        sighting = cloudevents.from_data(Sighting, event.data)
+        return Event(raw=data, type=event.type, camera=sighting.camera, sighting=sighting)
+    report = cloudevents.from_data(CameraReport, event.data)
+    return Event(raw=data, type=event.type, camera=report.camera, reason=report.reason, report=report)
+
+
+async def read(bus: Bus, stream: str, reader: str, policy: DeliverPolicy, *, to_end: bool) -> AsyncIterator[Event]:
+    """Give the events of a stream; with ``to_end`` stop at the newest that was there at the beginning."""
+    config = ConsumerConfig(
+        name=reader,
+        deliver_policy=policy,
+        ack_policy=AckPolicy.NONE,
+        mem_storage=True,
+        inactive_threshold=INACTIVE_SECONDS,
+    )
+    seen = 0
+    async with consume(bus, stream, config, batch=64) as consumer:
+        while True:
+            messages = await consumer.next(wait=1.0)
+            if to_end and consumer.remade and not messages and not consumer.backlog:
+                return
+            for message in messages:
+                # A consumer that had to be made anew begins again; what was given is not given twice.
+                if message.metadata.sequence.stream <= seen:
+                    continue
+                seen = message.metadata.sequence.stream
+                try:
+                    yield parse(message.data)
+                except codec.DecodeError:
+                    continue
+                if to_end and message.metadata.num_pending == 0:
+                    return
+
+
+async def follow(
+    bus: Bus, reader: str, streams: Sequence[str] = (subjects.ALERTS, subjects.CAMERAS)
+) -> AsyncIterator[Event]:
+    """Give events as they happen, for ever."""
+    queue: asyncio.Queue[Event] = asyncio.Queue()
+
+    async def one(stream: str) -> None:
+        async for event in read(bus, stream, f"{reader}-{stream.lower()}", DeliverPolicy.NEW, to_end=False):
+            await queue.put(event)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(stream)) for stream in streams]
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            for task in tasks:
+                task.cancel()

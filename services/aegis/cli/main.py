@@ -1,0 +1,121 @@
+"""The ``aegis`` command."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nats.errors import Error as BusError
+
+from aegis.cli import demo, models, requests, up
+from aegis.cli.errors import CommandError
+from aegis.cli.state import State, default_state
+from aegis.contracts.messages import SiteState
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe every command."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--state", type=Path, default=default_state(), metavar="DIR", help="state directory")
+    common.add_argument("--as", type=Path, dest="key", metavar="KEYFILE", help="who you are: a key file")
+    listed = argparse.ArgumentParser(add_help=False)
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    root = argparse.ArgumentParser(prog="aegis", description="Watchlist alerts for sites with cameras.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("up", parents=[common], help="run everything on this machine")
+    command.add_argument("--config", type=Path, required=True, metavar="SITE.YAML", help="the site file")
+    command.add_argument("--until-done", action="store_true", help="end when every file camera was played once")
+
+    command = commands.add_parser("demo", parents=[common], help="run the demonstration: a drill with a made-up camera")
+    command.add_argument("--once", action="store_true", help="play it once and end")
+
+    _camera(commands.add_parser("camera", help="cameras of the running system"), common, listed)
+    _watchlist(commands.add_parser("watchlist", help="people of the watchlist"), common, listed)
+
+    actions = commands.add_parser("alerts", help="alerts of the running system").add_subparsers(
+        dest="action", required=True
+    )
+    actions.add_parser("list", parents=[common, listed], help="all that are kept")
+    actions.add_parser("follow", parents=[common, listed], help="as they happen; one CloudEvent a line with --json")
+
+    commands.add_parser("status", parents=[common, listed], help="services, cameras, figures")
+    commands.add_parser("arm", parents=[common], help="process faces and raise alerts")
+    commands.add_parser("disarm", parents=[common], help="process no face at all")
+
+    actions = commands.add_parser("models", help="model files").add_subparsers(dest="action", required=True)
+    actions.add_parser("pull", parents=[common], help="fetch them, by their pinned hashes")
+    actions.add_parser("verify", parents=[common], help="check them")
+    return root
+
+
+def _camera(command: argparse.ArgumentParser, common: argparse.ArgumentParser, listed: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    add = actions.add_parser("add", parents=[common], help="add a camera")
+    add.add_argument("name", metavar="NAME", help="its id: a-z, 0-9, _ and -")
+    add.add_argument("url", metavar="URL", help="rtsp://, file:, usb: or whip:; a password as ${VAR}, or - for stdin")
+    add.add_argument("--title", help="its name for people")
+    add.add_argument("--fps", type=float, default=5.0, help="looks a second")
+    add.add_argument("--loop", action="store_true", help="play a file for ever")
+    add.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="how RTSP carries its video")
+    add.add_argument("--token-env", metavar="NAME", help="variable that holds the bearer token of a whip camera")
+    actions.add_parser("list", parents=[common, listed], help="all cameras")
+    remove = actions.add_parser("remove", parents=[common], help="remove a camera")
+    remove.add_argument("name", metavar="NAME")
+
+
+def _watchlist(
+    command: argparse.ArgumentParser, common: argparse.ArgumentParser, listed: argparse.ArgumentParser
+) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    add = actions.add_parser("add", parents=[common], help="enrol a person")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--category", required=True, help="one of the site file's categories")
+    add.add_argument("--photo", action="append", required=True, metavar="FILE", help="may be given several times")
+    actions.add_parser("list", parents=[common, listed], help="everybody on it")
+    remove = actions.add_parser("remove", parents=[common], help="take a person off it")
+    remove.add_argument("id", metavar="ID")
+
+
+async def _perform(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "up":
+            return await up.up(up.prepare(arguments.config, State(arguments.state), until_done=arguments.until_done))
+        case "demo":
+            return await demo.demo(State(arguments.state), once=arguments.once)
+        case "camera":
+            await requests.camera(arguments)
+        case "watchlist":
+            await requests.watchlist(arguments)
+        case "alerts":
+            await requests.show_alerts(arguments)
+        case "status":
+            await requests.show_status(arguments)
+        case "arm":
+            await requests.set_state(arguments, SiteState.ARMED)
+        case "disarm":
+            await requests.set_state(arguments, SiteState.DISARMED)
+        case "models":
+            models.pull_models() if arguments.action == "pull" else models.verify_models()
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run one command; exits 0, 1 when it could not be done, or 2 when it was asked wrongly."""
+    arguments = parser().parse_args(words)
+    logging.basicConfig(level=logging.CRITICAL)
+    try:
+        sys.exit(asyncio.run(_perform(arguments)))
+    except CommandError as error:
+        print(f"aegis: {error}", file=sys.stderr)
+        sys.exit(error.code)
+    except BusError as error:
+        print(f"aegis: the bus refuses: {error}; is this the right key file?", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        sys.exit(130)

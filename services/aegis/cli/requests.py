@@ -1,0 +1,218 @@
+"""Commands that ask the running system: cameras, watchlist, alerts, state, status."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import cv2
+import numpy as np
+from nats.js.api import DeliverPolicy
+
+from aegis.cli import events, report
+from aegis.cli.errors import CommandError
+from aegis.cli.state import State
+from aegis.contracts import codec, subjects
+from aegis.contracts.messages import AddCamera, AddEntry, ListAll, Remove, Reply, SetState, SiteState
+from aegis.runtime import site_file, status
+from aegis.runtime.bus import Bus, BusUnavailableError, PayloadTooLargeError
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 15.0
+PHOTO_BYTES = 900_000
+PHOTO_SIDES = (1600, 1200, 800, 640)
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@contextlib.asynccontextmanager
+async def connected(arguments: argparse.Namespace) -> AsyncIterator[Bus]:
+    """Connect to the running system as the person whose key file was given."""
+    config = State(arguments.state).bus_config(arguments.key)
+    if config.key is not None and not config.key.exists():  # noqa: ASYNC240 - one look at a local file
+        raise CommandError(f"there is no key file {config.key}; give one with --as")
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS) as patience, Bus.connect(config, "cli") as bus:
+            patience.reschedule(None)
+            yield bus
+    except TimeoutError:
+        raise CommandError(f"the bus at {config.url} does not answer; is the system running?") from None
+
+
+async def ask(bus: Bus, operation: str, request: object) -> Any:  # noqa: ANN401 - JSON
+    """Ask the registry and give its answer.
+
+    Raises:
+        CommandError: with the registry's reason, or because it does not answer.
+
+    """
+    try:
+        data = await bus.request(subjects.registry(operation), codec.encode(request), patience=ANSWER_SECONDS)
+    except (BusUnavailableError, PayloadTooLargeError) as error:
+        raise CommandError(str(error)) from None
+    reply = codec.decode(Reply, data)
+    if reply.problem:
+        raise CommandError(reply.problem)
+    return json.loads(reply.body)
+
+
+async def camera(arguments: argparse.Namespace) -> None:
+    """``aegis camera add | list | remove``."""
+    request: object
+    if arguments.action == "add":
+        request = AddCamera(
+            camera=arguments.name,
+            url=camera_url(arguments.url),
+            name=arguments.title or arguments.name,
+            fps=arguments.fps,
+            loop=arguments.loop,
+            transport=arguments.transport,
+            token=os.environ.get(arguments.token_env or "", ""),
+        )
+        if request.url.startswith("whip:") and not request.token:
+            raise CommandError("a whip camera needs --token-env NAME, the variable that holds its bearer token", 2)
+        async with connected(arguments) as bus:
+            added = await ask(bus, "camera-add", request)
+        print(f"camera {added['id']} added")
+    elif arguments.action == "remove":
+        async with connected(arguments) as bus:
+            await ask(bus, "camera-remove", Remove(id=arguments.name))
+        print(f"camera {arguments.name} removed")
+    else:
+        async with connected(arguments) as bus:
+            listed = await ask(bus, "camera-list", ListAll())
+        _print_list(listed, ("id", "name", "url", "fps", "partition", "origin"), as_json=arguments.json)
+
+
+def camera_url(url: str) -> str:
+    """Fill in variables and read a password from standard input; one that stands in the argument is refused.
+
+    Raises:
+        CommandError: a password stands on the command line, where every user of the machine can read it.
+
+    """
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise CommandError(f"the environment variable {match[1]} is not set", 2)
+        return quote(os.environ[match[1]], safe="")
+
+    parts = urlsplit(url)
+    if parts.password == "-":  # noqa: S105 - the sign for standard input
+        user = parts.netloc.partition(":")[0]
+        password = quote(sys.stdin.readline().rstrip("\n"), safe="")
+        host = parts.netloc.rpartition("@")[2]
+        url = urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
+    elif parts.password and not _VARIABLE.fullmatch(parts.password):
+        raise CommandError(
+            "a password on the command line can be read by others: write ${NAME} in its place and set that environment "
+            "variable, or write - and give it on standard input",
+            2,
+        )
+    try:
+        return site_file.check_camera_url(_VARIABLE.sub(variable, url), Path.cwd())
+    except ValueError as error:
+        raise CommandError(str(error), 2) from None
+
+
+async def watchlist(arguments: argparse.Namespace) -> None:
+    """``aegis watchlist add | list | remove``."""
+    if arguments.action == "add":
+        limit = PHOTO_BYTES // len(arguments.photo)
+        photos = tuple(shrink(Path(photo), limit) for photo in arguments.photo)
+        async with connected(arguments) as bus:
+            try:
+                added = await ask(
+                    bus, "watchlist-add", AddEntry(name=arguments.name, category=arguments.category, photos=photos)
+                )
+            except CommandError as error:
+                text = str(error)
+                for number, path in enumerate(arguments.photo, 1):
+                    text = text.replace(f"photo {number}:", f"{path}:")
+                raise CommandError(text) from None
+        for warning in added["warnings"]:
+            print(f"note: {warning}", file=sys.stderr)
+        print(f"{added['name']} added to the watchlist as {added['id']}")
+    elif arguments.action == "remove":
+        async with connected(arguments) as bus:
+            await ask(bus, "watchlist-remove", Remove(id=arguments.id))
+        print(f"{arguments.id} removed from the watchlist")
+    else:
+        async with connected(arguments) as bus:
+            listed = await ask(bus, "watchlist-list", ListAll())
+        _print_list(listed, ("id", "name", "category", "photos", "embedder"), as_json=arguments.json)
+
+
+def shrink(path: Path, limit: int) -> bytes:
+    """Read a photo and make it small enough for the bus.
+
+    Raises:
+        CommandError: it cannot be read as a picture.
+
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise CommandError(f"{path}: cannot be read as a picture; give a JPEG or PNG file")
+    if len(data) <= limit:
+        return data
+    for side in PHOTO_SIDES:
+        scale = min(1.0, side / max(image.shape[:2]))
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        data = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, 92))[1].tobytes()
+        if len(data) <= limit:
+            return data
+    raise CommandError(f"{path}: cannot be made smaller than {limit} bytes; give fewer photos at once")
+
+
+async def show_alerts(arguments: argparse.Namespace) -> None:
+    """``aegis alerts list | follow``."""
+    async with connected(arguments) as bus:
+        if arguments.action == "follow":
+            stream = events.follow(bus, "cli", (subjects.ALERTS,))
+        else:
+            stream = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
+        async for event in stream:
+            print(event.raw.decode() if arguments.json else event.line(), flush=True)
+
+
+async def set_state(arguments: argparse.Namespace, state: SiteState) -> None:
+    """``aegis arm | disarm``."""
+    async with connected(arguments) as bus:
+        await ask(bus, "state-set", SetState(state=state))
+    print(f"the site is {state.value}")
+
+
+async def show_status(arguments: argparse.Namespace) -> None:
+    """``aegis status``."""
+    async with connected(arguments) as bus:
+        answers = await status.collect(bus)
+    if not answers:
+        raise CommandError("no service answers")
+    if arguments.json:
+        latencies, counts = report.latencies(answers), report.counts(answers)
+        print(json.dumps({"services": answers, "latencies": latencies, "counts": counts}, indent=2))
+        return
+    print("\n".join([*report.services(answers), "", *report.cameras(answers), "", *report.figures(answers)]))
+
+
+def _print_list(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = [columns, *(tuple(str(row[column]) for column in columns) for row in rows)]
+    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
+    for line in table:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,241 @@
+"""``aegis up``: a private bus and every service as its own process, supervised, on one machine."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aegis.cli.errors import CommandError
+from aegis.cli.events import Event, follow
+from aegis.cli.models import ensure_models
+from aegis.cli.processes import NEEDS_A_PERSON, Child
+from aegis.cli.report import summary
+from aegis.cli.state import SERVICES, Running, State, service_environment, site_key_file
+from aegis.contracts import alerts, cameras, subjects
+from aegis.runtime import bus_server, sealing, site_file, status, topology
+from aegis.runtime.bus import Bus, BusConfig
+from aegis.runtime.site_file import SiteFile, SiteFileError
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 3.0
+BUS_STOP_SECONDS = 1.0
+QUIET_POLLS = 3
+"""So many times in a row nothing may be in hand before the pipeline counts as drained."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that was checked before the first process starts."""
+
+    state: State
+    site: SiteFile
+    running: Running
+    until_done: bool
+    events: list[Event] = field(default_factory=list)
+    children: dict[str, Child] = field(default_factory=dict)
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
+    """Check the site file, the state directory, the models and the ports, and make what is missing.
+
+    Raises:
+        CommandError: saying what to mend.
+
+    """
+    try:
+        site = site_file.read(config.resolve(), os.environ)
+        site.check()
+        whip = site.whip()
+        sealing.load_or_create(site_key_file())
+    except (SiteFileError, sealing.SealError) as error:
+        raise CommandError(str(error), 2) from None
+    except OSError as error:
+        raise CommandError(f"site key {site_key_file()}: {error.strerror}", 2) from None
+    if problem := bus_server.check_store(state.directory):
+        raise CommandError(f"the state directory cannot be used: {problem}", 2)
+    _check_port(whip.host, whip.port, needed=any(camera.url.startswith("whip:") for camera in site.cameras()))
+    ensure_models()
+    state.logs.mkdir(exist_ok=True, mode=0o700)
+    running = Running(
+        pid=os.getpid(),
+        run=secrets.token_hex(6),
+        port=bus_server.free_port(),
+        site_file=str(config.resolve()),
+        whip_port=whip.port,
+    )
+    return Plan(state=state, site=site, running=running, until_done=until_done)
+
+
+async def up(plan: Plan, started: Callable[[Bus], Awaitable[None]] | None = None) -> int:
+    """Run the system until it is told to stop, or, with ``until_done``, until every file was played.
+
+    ``started`` is awaited once everything is ready.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    began = time.monotonic()
+    with _only_one(plan.state):
+        async with _bus(plan) as bus, _services(plan), _printing(plan, bus):
+            stopping = asyncio.create_task(stop.wait())
+            working = asyncio.create_task(_work(plan, bus, began, started))
+            await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if working.done():
+                return working.result()
+            working.cancel()
+            say("stopping")
+    return 0
+
+
+async def _work(plan: Plan, bus: Bus, began: float, started: Callable[[Bus], Awaitable[None]] | None) -> int:
+    await _ready(plan, bus)
+    site = plan.site.site()
+    drill = ", drill: every alert is marked" if site.drill else ""
+    say(f"ready in {time.monotonic() - began:.1f} s: {site.name}, {site.state.value}{drill}")
+    if started is not None:
+        await started(bus)
+    if not plan.until_done:
+        await asyncio.Event().wait()
+    missed = await _done(plan, bus)
+    say(summary(await status.collect(bus, enough=len(SERVICES)), plan.events, missed))
+    return 1 if missed else 0
+
+
+async def _ready(plan: Plan, bus: Bus) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        answers = await status.collect(bus, wait=0.3, enough=len(SERVICES))
+        ready = {answer["service"] for answer in answers if answer["ready"]}
+        if ready >= set(SERVICES):
+            return
+        for child in plan.children.values():
+            if child.refused.is_set():
+                raise CommandError(f"{child.name} cannot start: {child.last_words()}", NEEDS_A_PERSON)
+        if time.monotonic() > deadline:
+            missing = ", ".join(sorted(set(SERVICES) - ready))
+            raise CommandError(f"not ready after {READY_SECONDS:g} s: {missing}; see {plan.state.logs}")
+        await asyncio.sleep(0.05)
+
+
+async def _done(plan: Plan, bus: Bus) -> dict[str, str]:
+    """Wait until every file was played once and all that came of it is through; give files that could not be."""
+    files = {camera.camera for camera in plan.site.cameras() if camera.url.startswith("file:") and not camera.loop}
+    if not files:
+        raise CommandError("--until-done needs a camera with a file: address that does not loop", 2)
+    quiet = 0
+    while quiet < QUIET_POLLS:
+        await asyncio.sleep(0.3)
+        latest = {event.camera: event for event in plan.events if event.type.startswith("aegis.camera.")}
+        ended = {name for name, event in latest.items() if event.type == cameras.ENDED}
+        missed = {name: event.reason for name, event in latest.items() if event.type == cameras.OFFLINE}
+        if not files <= ended | set(missed):
+            continue
+        answers = await status.collect(bus, wait=1.0, enough=len(SERVICES))
+        busy = sum(answer["busy"] for answer in answers if answer["service"] != "ingest")
+        queued = [await bus.client.jetstream().stream_info(name) for name in (subjects.FACES, subjects.VECTORS)]
+        idle = len(answers) >= len(SERVICES) and not busy and not any(info.state.messages for info in queued)
+        quiet = quiet + 1 if idle else 0
+    return {name: reason for name, reason in missed.items() if name in files}
+
+
+@contextlib.contextmanager
+def _only_one(state: State) -> Iterator[None]:
+    """Hold the state directory, so that two systems never share one."""
+    with (state.directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"a system already runs with the state directory {state.directory}", 2) from None
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _bus(plan: Plan) -> AsyncIterator[Bus]:
+    """Run the bus, with every stream declared, also after it was away."""
+    server = bus_server.prepare(plan.state.bus_directory, plan.running.port)
+    child = Child("nats-server", server.command(), dict(os.environ), plan.state.logs / "nats-server.out", say)
+    plan.children[child.name] = child
+    supervising = asyncio.create_task(child.run())
+    config = BusConfig(url=server.url, ca=server.ca, key=server.key("admin"), inbox=topology.inbox("admin"))
+    try:
+        async with asyncio.timeout(READY_SECONDS) as patience, Bus.connect(config, "up") as bus:
+            patience.reschedule(None)
+            bus.on_reconnect(lambda: topology.declare(bus))
+            await topology.declare(bus)
+            plan.state.write_running(plan.running)
+            yield bus
+    except TimeoutError:
+        raise CommandError(f"the bus does not answer; see {plan.state.logs / 'nats-server.out'}") from None
+    finally:
+        plan.state.forget_running()
+        supervising.cancel()
+        await child.stop(BUS_STOP_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _services(plan: Plan) -> AsyncIterator[None]:
+    """Run every service."""
+    children = [
+        Child(
+            service,
+            [sys.executable, "-m", f"aegis.{service}"],
+            service_environment(plan.state, plan.running, service),
+            plan.state.logs / f"{service}.out",
+            say,
+        )
+        for service in SERVICES
+    ]
+    plan.children |= {child.name: child for child in children}
+    supervising = [asyncio.create_task(child.run()) for child in children]
+    try:
+        yield
+    finally:
+        for task in supervising:
+            task.cancel()
+        await asyncio.gather(*(child.stop(STOP_SECONDS) for child in children))
+
+
+@contextlib.asynccontextmanager
+async def _printing(plan: Plan, bus: Bus) -> AsyncIterator[None]:
+    """Print what happens, in words, and remember it for the summary."""
+
+    async def follow_all() -> None:
+        async for event in follow(bus, reader="up"):
+            plan.events.append(event)
+            if event.type != alerts.SIGHTED:
+                say(event.line())
+
+    task = asyncio.create_task(follow_all())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _check_port(host: str, port: int, *, needed: bool) -> None:
+    if not needed:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"whip: {host}:{port} cannot be used ({error.strerror}); choose another "
+                "under whip: listen: in the site file",
+                2,
+            ) from None

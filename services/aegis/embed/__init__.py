@@ -1,0 +1,1 @@
+"""Embedding: looks into vectors, in micro-batches from a shared queue."""

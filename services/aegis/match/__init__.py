@@ -1,0 +1,1 @@
+"""Matching: vectors against the watchlist, and the alert when the evidence of a track is enough."""

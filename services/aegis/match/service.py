@@ -1,0 +1,236 @@
+"""Match: vectors in, alerts out.
+
+    face.embedded.<p>.<camera> ──► evidence of its track ──► gallery ──► alert.<site>.<category>.<entry>
+                                                               ▲                   │
+    watchlist, categories, cameras (live from their buckets) ──┘                   ▼
+                                      look.requested.<p>.<camera> ──► its picture, sealed, in the bucket evidence
+
+It leases partitions. Evidence lives in memory and goes with its track; of a face that does not match nothing is kept.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from aegis.contracts import codec, subjects
+from aegis.contracts.alerts import LIFETIME, Sighting, Story
+from aegis.contracts.messages import CameraRecord, EntryRecord, FacesEmbedded, LookFound, LookRequested
+from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, Watchlist, find
+from aegis.match.stories import Stories, Verdict, new_alert
+from aegis.runtime import metrics, sealing
+from aegis.runtime.buckets import Bucket, Mirror
+from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
+from aegis.runtime.consumers import consume
+from aegis.runtime.leases import Lease, Leases
+from aegis.runtime.policy import Policy
+from aegis.runtime.service import Context, Service, background
+from aegis.runtime.settings import ServiceSettings, setting
+
+log = logging.getLogger(__name__)
+
+ACK_SECONDS = 10.0
+PICTURE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchSettings(ServiceSettings):
+    """Settings of match."""
+
+    site_key_file: Path = setting(doc="The site's key, which opens the watchlist and seals the pictures of alerts.")
+
+
+class Matcher:
+    """The running service."""
+
+    def __init__(self, context: Context[MatchSettings], sealer: sealing.Sealer) -> None:
+        bus, reader = context.bus, f"match-{context.settings.replica}"
+        self._context = context
+        self._bus = bus
+        self._sealer = sealer
+        self._evidence = TrackEvidence()
+        self._watchlist = Watchlist({}, 0)
+        self._stories = Stories(bus, reader)
+        self._pictures = Bucket(bus, "evidence")
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._names: dict[str, str] = {}
+        self._in_hand = 0
+        self.policy = Policy(bus, reader)
+        self.entries = Mirror(bus, "watchlist", reader)
+        self.cameras = Mirror(bus, "cameras", reader)
+        self.leases = Leases(bus, "match", context.settings.replica, self._hold)
+        context.health.busy = lambda: self._in_hand + len(self._fetching)
+
+    async def follow_watchlist(self) -> None:
+        """Build the gallery anew whenever an entry comes or goes."""
+
+        async def changed() -> None:
+            entries = {}
+            for key, entry in self.entries.entries.items():
+                try:
+                    entries[key] = codec.decode(EntryRecord, self._sealer.open("watchlist", key, entry.value))
+                except (sealing.SealError, codec.DecodeError) as error:
+                    log.error("watchlist entry %s cannot be read and is not matched: %s", key, error)  # noqa: TRY400
+            self._watchlist = Watchlist(entries, self.entries.revision)
+            metrics.GALLERY.set(len(entries))
+            self._context.health.detail |= {"entries": len(entries), "watchlist_version": self.entries.revision}
+
+        await self.entries.run(changed)
+
+    async def follow_cameras(self) -> None:
+        """Share the partitions in which there are cameras, and know the cameras' names."""
+
+        async def changed() -> None:
+            names = {}
+            for key, entry in self.cameras.entries.items():
+                try:
+                    record = codec.decode(CameraRecord, self._sealer.open("cameras", key, entry.value))
+                    names[record.id] = record.name or record.id
+                except (sealing.SealError, codec.DecodeError) as error:
+                    log.error("camera %s cannot be read: %s", key, error)  # noqa: TRY400
+            self._names = names
+            self.leases.want({key.split(".")[0] for key in self.cameras.entries})
+
+        await self.cameras.run(changed)
+
+    async def _hold(self, lease: Lease) -> None:
+        """Match the vectors of one partition until the lease is gone."""
+        config = ConsumerConfig(
+            durable_name=f"match-{lease.resource}",
+            filter_subject=subjects.face_embedded(lease.resource, "*"),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_SECONDS,
+        )
+        metrics.LEASES.labels("match").set(len(self.leases.held))
+        async with consume(self._bus, subjects.VECTORS, config) as consumer:
+            while True:
+                for message in await consumer.next(wait=1.0):
+                    self._in_hand += 1
+                    try:
+                        await self._match(message, lease)
+                    finally:
+                        self._in_hand -= 1
+                self._evidence.forget(time.time())
+
+    async def _match(self, message: Msg, lease: Lease) -> None:
+        faces = await self._context.read(FacesEmbedded, message)
+        if faces is None:
+            await message.term()
+            return
+        site = self.policy.site
+        if site is None or not self.policy.armed or not lease.valid or self._evidence.outdated(faces):
+            metrics.MATCHES.labels("dropped").inc(len(faces.looks))
+            await message.ack()
+            return
+        try:
+            found = find(self._watchlist, site.categories, faces, self._evidence)
+        except ValueError as error:
+            await self._context.dead_letter(message, str(error))
+            await message.term()
+            return
+        metrics.MATCHES.labels("matched").inc(len(found))
+        metrics.MATCHES.labels("not matched").inc(len(faces.looks) - len(found))
+        for match in found:
+            if time.time() - match.look.seen_at < FORGET_SECONDS:
+                await self._tell(match, faces, subjects.partition_of(message.subject))
+        with contextlib.suppress(Exception):
+            await message.ack()
+
+    async def _tell(self, match: Match, faces: FacesEmbedded, partition: int) -> None:
+        site = self.policy.site
+        if site is None:
+            return
+        subject = subjects.alert(site.id, match.entry.category, match.entry.id)
+        try:
+            told = await self._stories.tell(
+                subject,
+                match.look.seen_at,
+                match.category.severity,
+                lambda story, verdict: self._sighting(story, verdict, match, faces),
+            )
+        except (BusUnavailableError, RefusedError) as error:
+            # While the person stays in view the track's best look comes again every two seconds.
+            log.error("an alert could not be published: %s", error)  # noqa: TRY400
+            return
+        if told.sighting is None:
+            return
+        metrics.ALERTS.labels(told.verdict).inc()
+        if told.verdict == "raise" and match.look.captured_at == match.look.seen_at:
+            now = time.time()
+            metrics.ALERT_LATENCY.labels("first_look").observe(now - match.look.first_captured_at)
+            metrics.ALERT_LATENCY.labels("matched_look").observe(now - match.look.captured_at)
+        log.info("alert", extra={"alert": told.sighting.alert, "verdict": told.verdict, "camera": faces.camera})
+        if told.verdict == "raise":
+            task = asyncio.create_task(self._keep_picture(told.sighting, match, faces, partition))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+
+    def _sighting(self, story: Story, verdict: Verdict, match: Match, faces: FacesEmbedded) -> Sighting:
+        site = self.policy.site
+        assert site is not None  # noqa: S101 - _tell has looked
+        alert, reference = new_alert() if verdict == "raise" else (story.alert, story.reference)
+        raised_at = story.raised_at if verdict == "sight" else time.time()
+        return Sighting(
+            alert=alert,
+            reference=reference,
+            site=site.id,
+            site_name=site.name,
+            category=match.entry.category,
+            severity=match.category.severity,
+            entry=match.entry.id,
+            person=match.entry.name,
+            camera=faces.camera,
+            camera_name=self._names.get(faces.camera, faces.camera),
+            captured_at=match.look.seen_at,
+            media_time=match.look.media_time,
+            first_captured_at=match.look.first_captured_at,
+            score=round(match.evidence.score, 4),
+            threshold=match.category.threshold,
+            looks=match.evidence.looks,
+            track=f"{faces.camera}.{faces.lease}.{match.look.track}",
+            detector=faces.detector,
+            embedder=faces.embedder,
+            watchlist_version=self._watchlist.version,
+            raised_at=raised_at,
+            expires_at=raised_at + LIFETIME,
+            drill=site.drill,
+            chip=f"{alert}.chip",
+            frame=f"{alert}.frame",
+        )
+
+    async def _keep_picture(self, sighting: Sighting, match: Match, faces: FacesEmbedded, partition: int) -> None:
+        """Fetch the picture behind an alert from detect, and keep it sealed for as long as the alert is kept."""
+        asked = LookRequested(camera=faces.camera, lease=faces.lease, track=match.look.track, look=match.look.look)
+        try:
+            subject = subjects.look_requested(partition, faces.camera)
+            reply = await self._bus.request(subject, codec.encode(asked), patience=PICTURE_SECONDS)
+            found = codec.decode(LookFound, reply)
+            if found.problem:
+                log.warning("alert %s has no picture: %s", sighting.alert, found.problem)
+                return
+            for key, picture in ((sighting.chip, found.chip_png), (sighting.frame, found.frame_jpeg)):
+                await self._pictures.put(key, self._sealer.seal("evidence", key, picture))
+        except (BusUnavailableError, RefusedError, PayloadTooLargeError, codec.DecodeError) as error:
+            log.warning("alert %s has no picture: %s", sighting.alert, error)
+
+
+@contextlib.asynccontextmanager
+async def build(context: Context[MatchSettings]) -> AsyncIterator[None]:
+    service = Matcher(context, sealing.load(context.settings.site_key_file))
+    async with background() as start:
+        start(service.policy.run())
+        start(service.follow_watchlist())
+        start(service.follow_cameras())
+        for mirror in (service.entries, service.cameras):
+            await mirror.synced.wait()
+        await service.policy.synced.wait()
+        start(service.leases.run())
+        yield
+
+
+SERVICE = Service("match", MatchSettings, build)

@@ -1,0 +1,1 @@
+"""The registry: the one writer of watchlist, cameras and policy."""

@@ -1,0 +1,98 @@
+"""From a photo to a template, inside the registry: the photo travels no further. Blocking."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aegis.registry.core import POOR_QUALITY, EnrolmentError, choose_face
+from aegis.runtime import inference
+from aegis.runtime.inference import announce, open_model
+from aegis.runtime.models import load_cards
+from aegis.vision import yunet
+from aegis.vision.alignment import align
+from aegis.vision.embedding import normalise, to_tensor
+from aegis.vision.faces import Face
+from aegis.vision.quality import assess
+from aegis.vision.redact import redact
+
+DETECTOR = "yunet-2023mar"
+WIDTHS = (640, 1280, 320)
+"""A face can be too small at one width and too large for the detector at another."""
+CONFIDENT = 0.7
+MARGIN = 1.0
+"""How much around the face is kept of a photo, in face sizes: enough to enrol it again with another model."""
+KEPT_SIDE = 640
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    """A template and the part of the photo that is kept for people to compare with."""
+
+    vector: NDArray[np.float32]
+    photo_jpeg: bytes
+    warning: str
+
+
+class Enroller:
+    """Detector and embedder for photos. One thread at a time uses it."""
+
+    def __init__(self, models: Path, cards: Path | None, embedder: str, provider: str) -> None:
+        known = load_cards(cards)
+        self.card = known[embedder]
+        self._detector = open_model(known[DETECTOR], models, provider=provider)
+        self._embedder = open_model(self.card, models, provider=provider)
+
+    def describe(self) -> dict[str, object]:
+        return announce(self._embedder)
+
+    def enrol(self, data: bytes, photo: str) -> Enrolled:
+        """Turn a JPEG or PNG file into a template; ``photo`` names it in errors.
+
+        Raises:
+            EnrolmentError: it is no picture, or does not show exactly one large enough face.
+
+        """
+        image = _read(data, photo)
+        face, others = choose_face(self._find(image), photo)
+        chip = align(image, face.landmarks)
+        tensor = to_tensor([chip], rgb=self.card.rgb, mean=self.card.mean, std=self.card.std)
+        vector = normalise(inference.embed(self._embedder, tensor))[0]
+        quality = assess(face, chip, image.shape)
+        warning = ""
+        if quality.flaw or quality.score < POOR_QUALITY:
+            warning = f"{photo}: a poor view ({quality.flaw or f'quality {quality.score:.2f}'}); add a better photo"
+        return Enrolled(vector=vector, photo_jpeg=_crop(redact(image, face.box, others), face), warning=warning)
+
+    def _find(self, image: NDArray[np.uint8]) -> list[Face]:
+        for width in WIDTHS:
+            tensor, scale = yunet.letterbox(image, width)
+            outputs = self._detector.run(tensor)
+            faces = yunet.decode(outputs, height=tensor.shape[2], width=tensor.shape[3], score_threshold=CONFIDENT)
+            if faces:
+                return [face.scaled(1 / scale) for face in faces]
+        return []
+
+
+def _read(data: bytes, photo: str) -> NDArray[np.uint8]:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise EnrolmentError(f"{photo}: cannot be read as a picture; give a JPEG or PNG file")
+    return np.asarray(image, np.uint8)
+
+
+def _crop(image: NDArray[np.uint8], face: Face) -> bytes:
+    x, y, width, height = face.box
+    top, bottom = max(0, int(y - MARGIN * height)), int(y + (1 + MARGIN) * height)
+    left, right = max(0, int(x - MARGIN * width)), int(x + (1 + MARGIN) * width)
+    part = image[top:bottom, left:right]
+    scale = min(1.0, KEPT_SIDE / max(part.shape[:2]))
+    if scale < 1:
+        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return cv2.imencode(".jpg", part, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()

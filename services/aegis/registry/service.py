@@ -1,0 +1,352 @@
+"""The registry: requests in, watchlist, cameras and policy out. Nobody else writes them.
+
+    registry.<operation> ──► one leader ──► buckets watchlist, photos, cameras (sealed) and policy
+    site.yaml ───────────────────┘
+
+Operations: camera-add, camera-remove, camera-list, watchlist-add, watchlist-remove, watchlist-list, state-set.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from aegis.contracts import codec, subjects
+from aegis.contracts.messages import (
+    AddCamera,
+    AddEntry,
+    CameraRecord,
+    EntryRecord,
+    ListAll,
+    Remove,
+    Reply,
+    SetState,
+    SiteRecord,
+    Template,
+)
+from aegis.registry import core
+from aegis.registry.enrolment import Enroller
+from aegis.runtime import sealing, site_file
+from aegis.runtime.buckets import Bucket, Mirror
+from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
+from aegis.runtime.inference import PROVIDERS
+from aegis.runtime.leases import Lease, Leases
+from aegis.runtime.models import ModelError
+from aegis.runtime.policy import SITE
+from aegis.runtime.service import Context, Service, StartError, background
+from aegis.runtime.settings import ServiceSettings, setting
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M")
+LEADER = "leader"
+MIN_FPS, MAX_FPS = 0.1, 30.0
+LISTED_URL = "{scheme}://{host}{path}"
+
+
+class RequestError(ValueError):
+    """A request that cannot be done; its text is the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings(ServiceSettings):
+    """Settings of the registry."""
+
+    site_key_file: Path = setting(doc="The site's key, which seals watchlist, photos and cameras.")
+    site_file: Path = setting(doc="The site file (`site.yaml`).")
+    models_dir: Path = setting(doc="Folder with the model files; `aegis models pull` fills it.")
+    model_cards_dir: Path | None = setting(None, "Folder with the site's own model cards.")
+    embedder: str = setting("sface-2021dec", "Id of the embedder's model card; embed must use the same.")
+    provider: str = setting("auto", "What runs the models; `auto` takes the fastest one.", choices=PROVIDERS)
+    run: str = setting("", "Name of the running system: within it, a state that people set outlives a restart.")
+
+
+class Registry:
+    """The running service. Only the leader answers."""
+
+    def __init__(self, context: Context[RegistrySettings], sealer: sealing.Sealer, enroller: Enroller) -> None:
+        bus, reader = context.bus, f"registry-{context.settings.replica}"
+        self._context = context
+        self._bus = bus
+        self._sealer = sealer
+        self._enroller = enroller
+        self._worker = ThreadPoolExecutor(1, "enrol")
+        self._buckets = {name: Bucket(bus, name) for name in ("watchlist", "photos", "cameras", "policy")}
+        self._one_at_a_time = asyncio.Lock()
+        self.mirrors = {name: Mirror(bus, name, reader) for name in ("watchlist", "cameras", "policy")}
+        self.leases = Leases(bus, "registry", context.settings.replica, self._lead)
+        self.leases.want([LEADER])
+        self.leading = asyncio.Event()
+
+    async def _lead(self, lease: Lease) -> None:
+        """Apply the site file, then answer requests until the lease is gone."""
+        await self._apply_site_file()
+        await self._enrol_again()
+        operations: dict[str, Callable[[Msg], Awaitable[object]]] = {
+            "camera-add": self._operation(AddCamera, self._add_camera),
+            "camera-remove": self._operation(Remove, self._remove_camera),
+            "camera-list": self._operation(ListAll, self._list_cameras),
+            "watchlist-add": self._operation(AddEntry, self._add_entry),
+            "watchlist-remove": self._operation(Remove, self._remove_entry),
+            "watchlist-list": self._operation(ListAll, self._list_entries),
+            "state-set": self._operation(SetState, self._set_state),
+        }
+        served = []
+        for name, operation in operations.items():
+            served.append(await self._bus.serve(subjects.registry(name), self._answer(operation, lease)))
+        self.leading.set()
+        log.info("leading")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.leading.clear()
+            for subscription in served:
+                with contextlib.suppress(Exception):
+                    await subscription.unsubscribe()
+
+    def _operation(
+        self, kind: type[M], perform: Callable[[M], Awaitable[object]]
+    ) -> Callable[[Msg], Awaitable[object]]:
+        async def run(message: Msg) -> object:
+            request = await self._context.read(kind, message)
+            if request is None:
+                raise RequestError(f"the request is malformed; {kind.__name__} is expected")
+            return await perform(request)
+
+        return run
+
+    def _answer(
+        self, operation: Callable[[Msg], Awaitable[object]], lease: Lease
+    ) -> Callable[[Msg], Awaitable[bytes | None]]:
+        async def answer(message: Msg) -> bytes | None:
+            if not lease.valid:
+                return None
+            try:
+                async with self._one_at_a_time:
+                    body = await operation(message)
+            except (
+                RequestError,
+                core.EnrolmentError,
+                BusUnavailableError,
+                RefusedError,
+                PayloadTooLargeError,
+            ) as error:
+                return codec.encode(Reply(problem=str(error)))
+            return codec.encode(Reply(body=json.dumps(body)))
+
+        return answer
+
+    # Cameras
+
+    def _cameras(self) -> dict[str, CameraRecord]:
+        return {record.id: record for record in self._opened(CameraRecord, "cameras").values()}
+
+    async def _add_camera(self, request: AddCamera) -> object:
+        try:
+            subjects.token(request.camera, "camera")
+            url = site_file.check_camera_url(request.url, Path.cwd())
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        if not MIN_FPS <= request.fps <= MAX_FPS:
+            raise RequestError(f"fps: {MIN_FPS} to {MAX_FPS} is expected, not {request.fps:g}")
+        if request.camera in self._cameras():
+            raise RequestError(f"camera {request.camera!r} is there already; remove it first")
+        record = core.place_camera(replace(request, url=url), self._cameras(), "cli")
+        await self._write("cameras", core.camera_key(record), record)
+        return _listed_camera(record)
+
+    async def _remove_camera(self, request: Remove) -> object:
+        record = self._cameras().get(request.id)
+        if record is None:
+            raise RequestError(f"there is no camera {request.id!r}")
+        await self._delete("cameras", core.camera_key(record))
+        return {"id": record.id}
+
+    async def _list_cameras(self, _: ListAll) -> object:
+        return [_listed_camera(record) for _, record in sorted(self._cameras().items())]
+
+    # Watchlist
+
+    def _entries(self) -> dict[str, EntryRecord]:
+        return self._opened(EntryRecord, "watchlist")
+
+    async def _add_entry(self, request: AddEntry) -> object:
+        site = self._site()
+        if not request.name.strip():
+            raise RequestError("a name is needed")
+        if site is None or request.category not in site.categories:
+            known = ", ".join(site.categories) if site else "none yet"
+            raise RequestError(f"there is no category {request.category!r}; known are {known}")
+        if not request.photos:
+            raise RequestError("at least one photo is needed")
+        identity = secrets.token_hex(6)
+        templates, warnings = [], []
+        for number, data in enumerate(request.photos, 1):
+            template, photo, warning = await self._enrol(data, f"photo {number}", f"{identity}.{number}")
+            await self._put("photos", template.photo, photo)
+            templates.append(template)
+            warnings += [warning] if warning else []
+        entry = EntryRecord(
+            id=identity,
+            name=request.name.strip(),
+            category=request.category,
+            embedder=self._enroller.card.template_version,
+            added_at=time.time(),
+            templates=tuple(templates),
+        )
+        await self._write("watchlist", identity, entry)
+        return {**_listed_entry(entry), "warnings": warnings}
+
+    async def _enrol(self, data: bytes, photo: str, key: str) -> tuple[Template, bytes, str]:
+        loop = asyncio.get_running_loop()
+        enrolled = await loop.run_in_executor(self._worker, self._enroller.enrol, data, photo)
+        template = Template(vector=enrolled.vector.astype("<f4").tobytes(), photo=key)
+        return template, enrolled.photo_jpeg, enrolled.warning
+
+    async def _enrol_again(self) -> None:
+        """Make new templates from the kept photos where they are another embedder's."""
+        version = self._enroller.card.template_version
+        for entry in [entry for entry in self._entries().values() if entry.embedder != version]:
+            templates = []
+            for old in entry.templates:
+                kept = await self._buckets["photos"].get(old.photo)
+                if kept is None:
+                    continue
+                photo = self._sealer.open("photos", old.photo, kept.value)
+                try:
+                    template, _, _ = await self._enrol(photo, f"{entry.name}, {old.photo}", old.photo)
+                    templates.append(template)
+                except core.EnrolmentError as error:
+                    log.error("a kept photo cannot be enrolled again: %s", error)  # noqa: TRY400
+            if templates:
+                await self._write("watchlist", entry.id, replace(entry, embedder=version, templates=tuple(templates)))
+
+    async def _remove_entry(self, request: Remove) -> object:
+        entry = self._entries().get(request.id)
+        if entry is None:
+            raise RequestError(f"there is no entry {request.id!r} on the watchlist")
+        await self._delete("watchlist", entry.id)
+        for template in entry.templates:
+            await self._buckets["photos"].delete(template.photo)
+        return {"id": entry.id}
+
+    async def _list_entries(self, _: ListAll) -> object:
+        return [_listed_entry(entry) for entry in sorted(self._entries().values(), key=lambda entry: entry.added_at)]
+
+    # Policy
+
+    def _site(self) -> SiteRecord | None:
+        entry = self.mirrors["policy"].entries.get(SITE)
+        return codec.decode(SiteRecord, entry.value) if entry else None
+
+    async def _set_state(self, request: SetState) -> object:
+        site = self._site()
+        if site is None:
+            raise RequestError("the site is not known yet")
+        await self._store("policy", SITE, codec.encode(replace(site, state=request.state)))
+        log.warning("the site is now %s", request.state.value)
+        return {"state": request.state.value}
+
+    async def _apply_site_file(self) -> None:
+        """Bring policy and cameras to what the site file says."""
+        try:
+            wanted = site_file.read(self._context.settings.site_file, os.environ)
+            site, cameras = wanted.site(), wanted.cameras()
+        except site_file.SiteFileError as error:
+            raise StartError(str(error)) from None
+        merged = core.merge_site(replace(site, run=self._context.settings.run), self._site())
+        if merged != self._site():
+            await self._store("policy", SITE, codec.encode(merged))
+        plan = core.plan_cameras(cameras, self._cameras())
+        for record in plan.write:
+            await self._write("cameras", core.camera_key(record), record)
+        for record in plan.remove:
+            await self._delete("cameras", core.camera_key(record))
+        for entry in self._entries().values():
+            if entry.category not in merged.categories:
+                log.warning("%s is listed as %s, a category that is gone: not matched", entry.id, entry.category)
+
+    # Storage
+
+    def _opened(self, kind: type[M], bucket: str) -> dict[str, M]:
+        found = {}
+        for key, entry in self.mirrors[bucket].entries.items():
+            try:
+                found[key] = codec.decode(kind, self._sealer.open(bucket, key, entry.value))
+            except (sealing.SealError, codec.DecodeError) as error:
+                log.error("%s %s cannot be read: %s", bucket, key, error)  # noqa: TRY400
+        return found
+
+    async def _write(self, bucket: str, key: str, record: object) -> None:
+        await self._put(bucket, key, codec.encode(record))
+
+    async def _put(self, bucket: str, key: str, plain: bytes) -> None:
+        await self._store(bucket, key, self._sealer.seal(bucket, key, plain))
+
+    async def _store(self, bucket: str, key: str, value: bytes) -> None:
+        await self._caught_up(bucket, await self._buckets[bucket].put(key, value))
+
+    async def _delete(self, bucket: str, key: str) -> None:
+        await self._caught_up(bucket, await self._buckets[bucket].delete(key))
+
+    async def _caught_up(self, bucket: str, revision: int) -> None:
+        """Wait until what was written can be read here, so that the next request sees it."""
+        if mirror := self.mirrors.get(bucket):
+            await mirror.reached(revision)
+
+
+def _listed_camera(record: CameraRecord) -> dict[str, Any]:
+    """Show a camera without what is secret in its address."""
+    parts = urlsplit(record.url)
+    shown = record.url
+    if parts.hostname:
+        port = f":{parts.port}" if parts.port else ""
+        shown = LISTED_URL.format(scheme=parts.scheme, host=f"{parts.hostname}{port}", path=parts.path)
+    listed = {key: value for key, value in asdict(record).items() if key not in ("token", "url")}
+    return {**listed, "url": shown}
+
+
+def _listed_entry(entry: EntryRecord) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "category": entry.category,
+        "photos": len(entry.templates),
+        "added_at": entry.added_at,
+        "embedder": entry.embedder,
+    }
+
+
+@contextlib.asynccontextmanager
+async def build(context: Context[RegistrySettings]) -> AsyncIterator[None]:
+    settings = context.settings
+    sealer = sealing.load(settings.site_key_file)
+    try:
+        enroller = await asyncio.to_thread(
+            Enroller, settings.models_dir, settings.model_cards_dir, settings.embedder, settings.provider
+        )
+    except KeyError:
+        raise StartError(f"AEGIS_EMBEDDER={settings.embedder!r} names no model card") from None
+    except ModelError as error:
+        raise StartError(str(error)) from None
+    context.health.detail |= enroller.describe()
+    service = Registry(context, sealer, enroller)
+    async with background() as start:
+        for mirror in service.mirrors.values():
+            start(mirror.run())
+        for mirror in service.mirrors.values():
+            await mirror.synced.wait()
+        start(service.leases.run())
+        yield
+
+
+SERVICE = Service("registry", RegistrySettings, build)
