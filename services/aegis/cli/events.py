@@ -45,10 +45,9 @@ def clock(seconds: float) -> str:
 def _alert_line(kind: str, seen: Sighting) -> str:
     word = "ALERT" if kind == alerts.RAISED else "still in view"
     drill = "DRILL " if seen.drill else ""
-    return (
-        f"{clock(seen.captured_at)} {drill}{word} {seen.reference}: {seen.person} ({seen.category}, {seen.severity.value}) "
-        f"at {seen.camera_name}, score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} looks"
-    )
+    who = f"{seen.person} ({seen.category}, {seen.severity.value})"
+    sure = f"score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} looks"
+    return f"{clock(seen.captured_at)} {drill}{word} {seen.reference}: {who} at {seen.camera_name}, {sure}"
 
 
 def parse(data: bytes) -> Event:

@@ -35,7 +35,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 async def connected(arguments: argparse.Namespace) -> AsyncIterator[Bus]:
     """Connect to the running system as the person whose key file was given."""
     config = State(arguments.state).bus_config(arguments.key)
-    if config.key is not None and not config.key.exists():  # noqa: ASYNC240 - one look at a local file
+    if config.key is not None and not config.key.exists():
         raise CommandError(f"there is no key file {config.key}; give one with --as")
     try:
         async with asyncio.timeout(CONNECT_SECONDS) as patience, Bus.connect(config, "cli") as bus:

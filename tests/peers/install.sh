@@ -1,0 +1,22 @@
+#!/bin/sh
+# Install the test peers that come from Debian, where this may be done: a GStreamer RTSP server and Chromium.
+set -u
+missing=""
+/usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' 2>/dev/null ||
+    missing="gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+        gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "not installed, so some tests will skip:" $missing
+    exit 0
+fi
+echo "installing test peers:" $missing
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+# shellcheck disable=SC2086 # a list of packages
+{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 || {
+    tail -n 5 "$log"
+    echo "could not be installed, so some tests will skip"
+}
+rm -f "$log"
