@@ -1,4 +1,4 @@
-"""An RTSP camera for the tests: ``/usr/bin/python3 rtsp_server.py PORT [USER PASSWORD]`` shows a moving pattern at /live.
+"""An RTSP camera for the tests: ``/usr/bin/python3 rtsp_server.py PORT [USER PASSWORD]`` shows a moving ball at /live.
 
 It runs with the system's Python, which has GStreamer's bindings; it prints ``ready`` when it listens.
 """
@@ -36,7 +36,7 @@ def main(port: str, *login: str) -> None:
     server.get_mount_points().add_factory("/live", factory)
     if not server.attach(None):
         sys.exit(f"port {port} cannot be used")
-    print("ready", flush=True)
+    print("ready", flush=True)  # noqa: T201 - whoever started it waits for this line
     GLib.MainLoop().run()
 
 

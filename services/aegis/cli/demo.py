@@ -25,7 +25,8 @@ from aegis.cli.state import State
 from aegis.cli.up import Plan, prepare, say, up
 from aegis.contracts.messages import AddEntry, ListAll
 from aegis.runtime.bus import Bus
-from aegis.runtime.bus_server import free_port, write_private
+from aegis.runtime.bus_server import free_port
+from aegis.runtime.certificates import write_private
 
 WIDTH, HEIGHT, FPS = 1280, 720, 10
 SECONDS = 80

@@ -3,6 +3,7 @@
 The state directory holds everything but the site's key and the model files, which several systems may share.
 """
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from pathlib import Path
 from aegis.cli.errors import CommandError
 from aegis.runtime import topology
 from aegis.runtime.bus import BusConfig
-from aegis.runtime.bus_server import BusServer, write_private
+from aegis.runtime.bus_server import BusServer
+from aegis.runtime.certificates import write_private
 
 SERVICES = ("registry", "detect", "embed", "match", "notify", "ingest")
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
@@ -45,7 +47,13 @@ class Running:
     run: str
     port: int
     site_file: str
+    whip_host: str
     whip_port: int
+
+    @property
+    def whip_public(self) -> bool:
+        """Whether others than this machine can reach the WHIP server, which is then served over TLS."""
+        return not ipaddress.ip_address(self.whip_host).is_loopback
 
 
 class State:
@@ -61,6 +69,10 @@ class State:
     @property
     def logs(self) -> Path:
         return self.directory / "logs"
+
+    @property
+    def whip(self) -> Path:
+        return self.directory / "whip"
 
     @property
     def _running_file(self) -> Path:
@@ -109,6 +121,9 @@ def service_environment(state: State, running: Running, service: str, replica: s
     else:
         inherited = {name: value for name, value in os.environ.items() if name in HARMLESS or name.startswith("AEGIS_")}
     inherited.pop("AEGIS_HTTP_PORT", None)
+    whip = {"AEGIS_WHIP_HOST": running.whip_host, "AEGIS_WHIP_PORT": str(running.whip_port if replica == "0" else 0)}
+    if running.whip_public:
+        whip |= {"AEGIS_WHIP_CERT": str(state.whip / "whip.pem"), "AEGIS_WHIP_KEY": str(state.whip / "whip.key")}
     return {
         **inherited,
         **SINGLE_THREAD,
@@ -121,5 +136,5 @@ def service_environment(state: State, running: Running, service: str, replica: s
         "AEGIS_SITE_KEY_FILE": str(site_key_file()),
         "AEGIS_MODELS_DIR": str(models_dir()),
         "AEGIS_LOG_FILE": str(state.logs / f"{service}-{replica}.log"),
-        "AEGIS_WHIP_PORT": str(running.whip_port if replica == "0" else 0),
+        **whip,
     }

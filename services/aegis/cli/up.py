@@ -20,7 +20,7 @@ from aegis.cli.processes import NEEDS_A_PERSON, Child
 from aegis.cli.report import summary
 from aegis.cli.state import SERVICES, Running, State, service_environment, site_key_file
 from aegis.contracts import alerts, cameras, subjects
-from aegis.runtime import bus_server, sealing, site_file, status, topology
+from aegis.runtime import bus_server, certificates, sealing, site_file, status, topology
 from aegis.runtime.bus import Bus, BusConfig
 from aegis.runtime.site_file import SiteFile, SiteFileError
 
@@ -74,8 +74,12 @@ def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
         run=secrets.token_hex(6),
         port=bus_server.free_port(),
         site_file=str(config.resolve()),
+        whip_host=whip.host,
         whip_port=whip.port,
     )
+    if running.whip_public:
+        state.whip.mkdir(exist_ok=True, mode=0o700)
+        certificates.issue(state.whip, "whip", [whip.host, socket.gethostname(), "localhost"])
     return Plan(state=state, site=site, running=running, until_done=until_done)
 
 

@@ -17,6 +17,8 @@ from aegis.vision.tracking import Tracker
 
 T = TypeVar("T")
 
+REACQUIRED_SECONDS = 0.55
+"""A track that was out of sight for longer sends its next usable look at once."""
 KEEP_SECONDS = 10.0
 """How long the picture behind a look can be asked for after it was last sent; it is kept in memory alone."""
 
@@ -31,12 +33,25 @@ class Kept:
     sent_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """A usable view of a tracked face that has not been sent."""
+
+    frame: FrameCaptured
+    quality: float
+    chip: bytes
+    box: Box
+
+
 @dataclass(slots=True)
 class _Track:
     choice: BestShot
+    seen_at: float
     first_captured_at: float = 0.0
     looks: int = 0
     best: Look | None = None
+    unsent: _View | None = None
+    """The best view since something was last sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +80,7 @@ class CameraLooks:
         looks: list[Look] = []
         flaws: dict[str, int] = {}
         for identity, face in zip(self._tracker.update(faces, now), faces, strict=True):
-            track = self._tracks.setdefault(identity, _Track(BestShot()))
+            track = self._follow(identity, now)
             try:
                 chip = align(image, face.landmarks)
             except ValueError:
@@ -74,15 +89,27 @@ class CameraLooks:
             quality = assess(face, chip, image.shape)
             if quality.flaw:
                 flaws[quality.flaw] = flaws.get(quality.flaw, 0) + 1
-            if not track.choice.offer(quality.score, quality.flaw is None, now):
                 continue
-            look = self._look(track, identity, frame, quality.score, chip.tobytes())
-            self._kept[identity, look.look] = Kept(jpeg=frame.jpeg, box=face.box, chip=look.chip, sent_at=now)
-            looks.append(look)
+            view = _View(frame=frame, quality=quality.score, chip=chip.tobytes(), box=face.box)
+            if track.choice.offer(quality.score, usable=True, now=now):
+                looks.append(self._send(identity, track, view, now))
+            elif track.unsent is None or view.quality > track.unsent.quality:
+                track.unsent = view
         self._forget_tracks()
         looks.extend(self._again(now))
         self.forget(now)
         return Seen(looks=tuple(looks), flaws=flaws)
+
+    def _follow(self, identity: int, now: float) -> _Track:
+        """Give a track, begun anew if it was out of sight: somebody else may have stepped into its place."""
+        track = self._tracks.get(identity)
+        if track is None:
+            track = self._tracks[identity] = _Track(BestShot(), now)
+        elif now - track.seen_at > REACQUIRED_SECONDS:
+            self._tracks[identity] = _Track(BestShot(), now, looks=track.looks)
+            track = self._tracks[identity]
+        track.seen_at = now
+        return track
 
     def idle(self, now: float) -> None:
         """Let tracks end though no frame comes."""
@@ -99,33 +126,42 @@ class CameraLooks:
         for key in [key for key, kept in self._kept.items() if now - kept.sent_at > KEEP_SECONDS]:
             del self._kept[key]
 
-    def _look(self, track: _Track, identity: int, frame: FrameCaptured, quality: float, chip: bytes) -> Look:
+    def _send(self, identity: int, track: _Track, view: _View, now: float) -> Look:
         track.looks += 1
-        if track.looks == 1:
-            track.first_captured_at = frame.captured_at
+        if track.best is None:
+            track.first_captured_at = view.frame.captured_at
         look = Look(
             track=identity,
             look=track.looks,
-            captured_at=frame.captured_at,
+            captured_at=view.frame.captured_at,
             first_captured_at=track.first_captured_at,
-            seen_at=frame.captured_at,
-            media_time=frame.media_time,
-            quality=quality,
-            chip=chip,
+            seen_at=now,
+            media_time=view.frame.media_time,
+            quality=view.quality,
+            chip=view.chip,
         )
-        if track.best is None or quality >= track.best.quality:
+        self._kept[identity, look.look] = Kept(jpeg=view.frame.jpeg, box=view.box, chip=view.chip, sent_at=now)
+        if track.best is None or view.quality >= track.best.quality:
             track.best = look
+        track.unsent = None
         return look
 
     def _again(self, now: float) -> list[Look]:
-        """Give the best look of each track that was silent for two seconds: what got lost comes again."""
+        """Give, of each track that was silent for two seconds, its best look again and its best view since then.
+
+        The first brings back what got lost; the second shows who stands there now, should the track have changed
+        hands unnoticed.
+        """
         looks = []
         for identity, track in self._tracks.items():
-            if track.best is not None and track.choice.resend_due(now):
-                looks.append(replace(track.best, seen_at=now))
-                key = (identity, track.best.look)
-                if kept := self._kept.get(key):
-                    self._kept[key] = replace(kept, sent_at=now)
+            if track.best is None or not track.choice.resend_due(now):
+                continue
+            key = (identity, track.best.look)
+            if kept := self._kept.get(key):
+                self._kept[key] = replace(kept, sent_at=now)
+            looks.append(replace(track.best, seen_at=now))
+            if track.unsent is not None:
+                looks.append(self._send(identity, track, track.unsent, now))
         return looks
 
     def _forget_tracks(self) -> None:

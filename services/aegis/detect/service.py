@@ -70,6 +70,7 @@ class Detect:
         self.policy = Policy(bus, f"detect-{replica}")
         self.leases = Leases(bus, "detect", replica, self._hold)
         self._records = Mirror(bus, "cameras", f"detect-{replica}")
+        metrics.LEASES.labels("detect").set_function(lambda: len(self._partitions))
         context.health.busy = lambda: len(self._slots) + self._working + sum(c[2].live for c in self._cameras.values())
 
     async def follow_cameras(self) -> None:
@@ -85,7 +86,6 @@ class Detect:
         self._partitions[lease.resource] = lease
         frames = await self._bus.subscribe(subjects.frame_captured(lease.resource, "*"), self._frame)
         pictures = await self._bus.serve(subjects.look_requested(lease.resource, "*"), self._picture)
-        metrics.LEASES.labels("detect").set(len(self._partitions))
         try:
             await asyncio.Event().wait()
         finally:
@@ -93,7 +93,6 @@ class Detect:
             for camera in [name for name, (held, _, _) in self._cameras.items() if held is lease]:
                 del self._cameras[camera]
                 self._slots.drop(camera)
-            metrics.LEASES.labels("detect").set(len(self._partitions))
             with contextlib.suppress(Exception):
                 await frames.unsubscribe()
                 await pictures.unsubscribe()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aegis.contracts.messages import Category, EmbeddedLook, EntryRecord, FacesEmbedded
 from aegis.vision.scoring import Evidence, Gallery, Look, best_evidence
@@ -11,6 +12,8 @@ from aegis.vision.scoring import Evidence, Gallery, Look, best_evidence
 FORGET_SECONDS = 10.0
 """A track that was silent for this long is gone; nothing of it is kept."""
 LOOKS_KEPT = 16
+SAME_PERSON = 0.3
+"""Looks of one track below this cosine are of two people, one of whom took the other's place: not one evidence."""
 
 TrackKey = tuple[str, int, int]
 """Camera, lease of its detector, track."""
@@ -49,14 +52,16 @@ class TrackEvidence:
         self._leases[faces.camera] = newest
         return faces.lease < newest
 
-    def add(self, camera: str, lease: int, look: EmbeddedLook, vector: np.ndarray) -> list[Look]:
-        """Add a look and give all of its track, best first."""
+    def add(self, camera: str, lease: int, look: EmbeddedLook, vector: NDArray[np.float32]) -> list[Look]:
+        """Add a look and give those of its track that show the same person as it does, best first."""
         track = self._tracks.setdefault((camera, lease, look.track), _Track())
         track.looks[look.look] = Look(vector=vector, weight=max(look.quality, 1e-3))
         track.seen_at = max(track.seen_at, look.seen_at)
         if len(track.looks) > LOOKS_KEPT:
-            del track.looks[min(track.looks, key=lambda number: (track.looks[number].weight, -number))]
-        return sorted(track.looks.values(), key=lambda kept: -kept.weight)
+            # The oldest goes, but never the look at hand: it may be the first of somebody else.
+            del track.looks[min(number for number in track.looks if number != look.look)]
+        alike = [kept for kept in track.looks.values() if float(kept.vector @ vector) >= SAME_PERSON]
+        return sorted(alike, key=lambda kept: -kept.weight)
 
     def forget(self, now: float) -> None:
         """Drop every track that was silent, so that nothing of a face that did not match stays even in memory."""

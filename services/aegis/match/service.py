@@ -64,6 +64,7 @@ class Matcher:
         self.entries = Mirror(bus, "watchlist", reader)
         self.cameras = Mirror(bus, "cameras", reader)
         self.leases = Leases(bus, "match", context.settings.replica, self._hold)
+        metrics.LEASES.labels("match").set_function(lambda: len(self.leases.held))
         context.health.busy = lambda: self._in_hand + len(self._fetching)
 
     async def follow_watchlist(self) -> None:
@@ -106,7 +107,7 @@ class Matcher:
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_SECONDS,
         )
-        metrics.LEASES.labels("match").set(len(self.leases.held))
+
         async with consume(self._bus, subjects.VECTORS, config) as consumer:
             while True:
                 for message in await consumer.next(wait=1.0):

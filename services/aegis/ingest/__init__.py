@@ -1,0 +1,1 @@
+"""ingest: holds the cameras and publishes their frames."""

@@ -1,0 +1,265 @@
+"""The camera itself: PyAV reads a file, an RTSP stream or a USB camera in one thread and hands on the newest frame."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import av
+import cv2
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from aegis.contracts.messages import CameraRecord
+from aegis.ingest import core
+
+OPEN_SECONDS = READ_SECONDS = 5.0
+STALLED = f"stalled: nothing came for {READ_SECONDS:.0f} s"
+LOOK_SECONDS = 0.5
+LATE_SECONDS = 1.0
+"""A file that fell behind by more goes on from where it is instead of hurrying."""
+STOP_SECONDS = 1.0
+LOW_LATENCY = {"fflags": "nobuffer", "analyzeduration": "300000", "probesize": "65536"}
+NO_PICTURES = ("tty",)
+"""FFmpeg would play a text file as video of its letters."""
+
+
+class CaptureError(Exception):
+    """Why a camera does not deliver, in words for people and without its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame that was picked: ``jpeg`` is None while the site does not want frames, empty if none was small enough."""
+
+    captured_at: float
+    media_time: float | None
+    jpeg: bytes | None
+
+
+class Capture:
+    """One attempt at a camera, in a thread of its own that is abandoned if it does not end.
+
+    ``room`` gives how many bytes a frame may have, 0 while none is wanted; ``slow`` is called when a frame was
+    overtaken by a newer one before it was asked for.
+    """
+
+    def __init__(self, record: CameraRecord, room: Callable[[], int], slow: Callable[[], None]) -> None:
+        self._record = record
+        self._room = room
+        self._slow = slow
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._newest: Picture | None = None
+        self._outcome: str | CaptureError | None = None
+        self._live = not core.is_file(record.url)
+        # FFmpeg's own limits come twice as late, and sound that goes on hides a picture that stands still.
+        self._deadline = time.monotonic() + 2 * OPEN_SECONDS
+        self._silence = f"timed out: no picture within {2 * OPEN_SECONDS:.0f} s"
+        self._changed = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=f"capture-{record.id}", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._finished.wait()
+
+    async def next(self) -> Picture | str:
+        """Give the newest frame, waiting for it; or, once a file has ended, what is to say about it.
+
+        Raises:
+            CaptureError: the camera does not deliver.
+
+        """
+        while True:
+            with self._lock:
+                picture, self._newest = self._newest, None
+            if picture is not None:
+                return picture
+            if isinstance(self._outcome, CaptureError):
+                raise self._outcome
+            if self._outcome is not None:
+                return self._outcome
+            if self._live and time.monotonic() > self._deadline:
+                raise CaptureError(self._silence)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._changed.wait()
+            self._changed.clear()
+
+    def _run(self) -> None:
+        outcome: str | CaptureError
+        try:
+            outcome = self._play()
+        except CaptureError as error:
+            outcome = error
+        except av.FFmpegError as error:
+            outcome = CaptureError(explain(error))
+        except Exception as error:  # noqa: BLE001 - a camera's bytes must not end the service; its text may hold the URL
+            outcome = CaptureError(f"cannot be read ({type(error).__name__})")
+        self._tell(self._finish, outcome)
+
+    def _finish(self, outcome: str | CaptureError) -> None:
+        self._outcome = outcome
+        self._changed.set()
+        self._finished.set()
+
+    def _tell(self, function: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may be gone when an abandoned thread wakes up
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _deliver(self, frame: VideoFrame, captured_at: float, media_time: float | None) -> None:
+        room = self._room()
+        jpeg = encode(frame, room) if room else None
+        with self._lock:
+            overtaken, self._newest = self._newest, Picture(captured_at, media_time, jpeg)
+            self._tell(self._changed.set)
+        if overtaken is not None:
+            self._tell(self._slow)
+
+    def _play(self) -> str:
+        if core.is_file(self._record.url):
+            return self._play_file()
+        self._play_live()
+        return ""
+
+    def _play_file(self) -> str:
+        pace = core.Pace(self._record.fps)
+        start = time.monotonic()
+        position = 0.0
+        """Of the file's beginning in the play, which for a loop is all its rounds."""
+        while True:
+            media_time = end = 0.0
+            first: float | None = None
+            with _open(self._record) as (container, stream):
+                length = _length(container, stream)
+                for frame in _frames(container, stream):
+                    when = media_time + _frame_seconds(stream) if frame.time is None else frame.time
+                    first = when if first is None else first
+                    media_time = max(0.0, when - first)
+                    end = media_time + _frame_seconds(stream)
+                    late = time.monotonic() - start - position - media_time
+                    start += late if late > LATE_SECONDS else 0.0
+                    if self._stop.wait(max(0.0, -late)):
+                        return ""
+                    if pace.take(position + media_time):
+                        self._deliver(frame, time.time(), media_time)
+            if first is None:
+                raise CaptureError("no picture in it can be decoded")
+            if not self._record.loop:
+                return core.ended_early(end, length)
+            position += end
+
+    def _play_live(self) -> None:
+        pace = core.Pace(self._record.fps)
+        with _open(self._record) as (container, stream):
+            for frame in _frames(container, stream):
+                if self._stop.is_set():
+                    return
+                self._silence = STALLED
+                self._deadline = time.monotonic() + READ_SECONDS
+                if pace.take(time.monotonic() if frame.time is None else frame.time):
+                    self._deliver(frame, time.time(), None)
+        raise CaptureError("the camera ended the stream")
+
+
+def encode(frame: VideoFrame, limit: int) -> bytes:
+    """Write a frame as JPEG of at most ``limit`` bytes; empty if it cannot be that small."""
+
+    def jpeg(divisor: int, quality: int) -> bytes:
+        width, height = core.target_size(frame.width, frame.height, divisor)
+        pixels = frame.to_ndarray(format="bgr24", width=width, height=height, interpolation="AREA")
+        return bytes(cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))[1])
+
+    return core.fit(jpeg, limit) or b""
+
+
+def explain(error: av.FFmpegError) -> str:
+    """Say in words what went wrong; never with FFmpeg's own text, which quotes the address."""
+    for kinds, words in _WORDS:
+        if isinstance(error, kinds):
+            return words
+    return f"cannot be read ({error.strerror})"
+
+
+_WORDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (av.error.HTTPUnauthorizedError, "the camera wants a user name and password, or refuses the ones given"),
+    (av.error.HTTPForbiddenError, "the camera forbids it"),
+    (av.error.HTTPNotFoundError, "the camera has no stream of that name (not found)"),
+    (av.error.ConnectionRefusedError, "connection refused"),
+    (av.error.ConnectionResetError, "the camera broke the connection"),
+    (av.error.TimeoutError, "timed out"),
+    (av.error.FileNotFoundError, "not found"),
+    (av.error.PermissionError, "may not be read (permission denied)"),
+    (av.error.IsADirectoryError, "is a directory"),
+    (av.error.InvalidDataError, "is no video that can be read"),
+)
+
+
+@contextlib.contextmanager
+def _open(record: CameraRecord) -> Iterator[tuple[InputContainer, VideoStream]]:
+    live = not core.is_file(record.url)
+    limits = (OPEN_SECONDS, READ_SECONDS) if live else None
+    file, kind, options = _address(record)
+    began = time.monotonic()
+    try:
+        container = av.open(file, format=kind, options=options, timeout=limits, metadata_errors="replace")
+    except (av.error.ExitError, av.error.InvalidDataError) as error:
+        # An answer that never comes is "invalid data" to FFmpeg, too.
+        if isinstance(error, av.error.InvalidDataError) and time.monotonic() - began < 0.9 * OPEN_SECONDS:
+            raise
+        raise CaptureError(f"timed out: no answer for {OPEN_SECONDS:.0f} s") from None
+    with container:
+        if not container.streams.video or container.format.name in NO_PICTURES:
+            raise CaptureError("there is no video in it")
+        stream = container.streams.video[0]
+        # One thread a camera: with more, FFmpeg would hold frames back, and every camera would take every core.
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def _address(record: CameraRecord) -> tuple[str, str | None, dict[str, str]]:
+    """Give what FFmpeg is to open, as which format (None: it finds out), and with which options."""
+    if core.is_file(record.url):
+        return f"file:{core.file_path(record.url)}", None, {}
+    if record.url.startswith("usb:"):
+        return core.device_path(record.url), "v4l2", {}
+    return record.url, "rtsp", {"rtsp_transport": record.transport, **LOW_LATENCY}
+
+
+def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.ExitError:
+            raise CaptureError(STALLED) from None
+        except (av.error.EOFError, av.error.InvalidDataError):
+            return
+        if packet is None:
+            return
+        # A damaged packet costs its picture; what comes after can be whole again.
+        with contextlib.suppress(av.error.InvalidDataError):
+            yield from packet.decode()
+
+
+def _length(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _frame_seconds(stream: VideoStream) -> float:
+    return float(1 / stream.guessed_rate) if stream.guessed_rate else 0.0
