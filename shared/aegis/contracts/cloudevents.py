@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ CONTENT_TYPE = "application/cloudevents+json"
 SPEC_VERSION = "1.0"
 
 D = TypeVar("D")
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,15 @@ def rfc3339(seconds: float) -> str:
 
 
 def seconds(text: str) -> float:
-    """Read an RFC 3339 time as seconds since the epoch."""
-    return dt.datetime.fromisoformat(text).timestamp()
+    """Read an RFC 3339 time as seconds since the epoch.
+
+    Raises:
+        ValueError: it is none, for example for lack of an offset.
+
+    """
+    if not _RFC3339.fullmatch(text.upper()):
+        raise ValueError(f"{text!r} is not an RFC 3339 time")
+    return (dt.datetime.fromisoformat(text.upper()) - dt.datetime.fromtimestamp(0, dt.UTC)).total_seconds()
 
 
 def dump(event: CloudEvent) -> bytes:
@@ -53,7 +63,7 @@ def load(data: bytes) -> CloudEvent:
     """
     try:
         plain = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise codec.DecodeError("CloudEvent", f"not JSON ({error})") from None
     if not isinstance(plain, dict):
         raise codec.DecodeError("CloudEvent", "a JSON object is expected")

@@ -69,7 +69,7 @@ def decode(kind: type[M], data: bytes) -> M:
     try:
         plain = msgpack.unpackb(data, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise DecodeError(kind.__name__, f"not msgpack ({error or type(error).__name__})") from None
+        raise DecodeError(kind.__name__, f"not msgpack ({str(error) or type(error).__name__})") from None
     if not isinstance(plain, dict):
         raise DecodeError(kind.__name__, f"a map is expected, not {type(plain).__name__}")
     if plain.get("v") != VERSION:

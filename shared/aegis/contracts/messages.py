@@ -6,7 +6,7 @@ a reader that has seen a higher one drops the lower.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +144,12 @@ class CameraRecord:
 
     id: str
     partition: int
-    url: str
+    url: str = field(repr=False)
     name: str = ""
     fps: float = 5.0
     loop: bool = False
     transport: str = "tcp"
-    token: str = ""
+    token: str = field(default="", repr=False)
     origin: str = "cli"
     """``site`` when it comes from the site file, which then also removes it; ``cli`` otherwise."""
 
@@ -185,12 +185,12 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddCamera:
     camera: str
-    url: str
+    url: str = field(repr=False)
     name: str = ""
     fps: float = 5.0
     loop: bool = False
     transport: str = "tcp"
-    token: str = ""
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

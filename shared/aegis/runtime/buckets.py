@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, RawStreamMsg
 
-from aegis.runtime.bus import Bus, Msg
+from aegis.runtime.bus import Bus, ConflictError, Msg
 from aegis.runtime.consumers import consume
 
 log = logging.getLogger(__name__)
@@ -45,16 +46,27 @@ class Bucket:
         """Write a key that must not exist; ConflictError if it does."""
         message = await self._bus.last(self._stream, self._prefix + key)
         last = message.seq if message is not None and message.seq and _removed(message) else 0
-        return await self._bus.store(self._prefix + key, value, expected_last=last, patience=patience)
+        return await self._swap(key, value, last, patience)
 
     async def update(self, key: str, value: bytes, last: int, patience: float = 10.0) -> int:
         """Write a key whose newest revision must be ``last``; ConflictError if it is not."""
-        return await self._bus.store(self._prefix + key, value, expected_last=last, patience=patience)
+        return await self._swap(key, value, last, patience)
 
     async def delete(self, key: str, last: int | None = None, patience: float = 10.0) -> int:
         """Remove a key and every older value of it."""
         headers = {OPERATION: "PURGE", "Nats-Rollup": "sub"}
         return await self._bus.store(self._prefix + key, b"", expected_last=last, headers=headers, patience=patience)
+
+    async def _swap(self, key: str, value: bytes, last: int, patience: float) -> int:
+        """Write if unchanged. A write whose confirmation was lost is refused when repeated, and is known by its id."""
+        subject, identity = self._prefix + key, uuid.uuid4().hex
+        try:
+            return await self._bus.store(subject, value, message_id=identity, expected_last=last, patience=patience)
+        except ConflictError:
+            message = await self._bus.last(self._stream, subject)
+            if message is None or message.seq is None or (message.headers or {}).get(Header.MSG_ID) != identity:
+                raise
+            return message.seq
 
 
 class Mirror:
@@ -96,6 +108,9 @@ class Mirror:
                     if consumer.backlog == 0:
                         await self._complete(fresh, changed)
                         fresh = None
+                elif fresh is not None and not messages:
+                    # What was counted has ended its time to live since, so the last of it never comes.
+                    consumer.remake()
                 target = self.entries if fresh is None else fresh
                 for message in messages:
                     self._apply(target, message.subject[prefix:], message)

@@ -11,6 +11,7 @@ a fetch that is pending when the server dies waits for its time-out    pulls las
 its key-value watcher recovers late or never                           :mod:`aegis.runtime.buckets` re-reads
 draining waits 30 s for a pull subscription                            pulls are unsubscribed first, with a limit
 callbacks run one at a time                                            :meth:`Bus.serve` answers concurrently
+its flush lets the ping overtake what still waits to be sent           :meth:`Bus.flush` sends that first
 =====================================================================  ==========================================
 """
 
@@ -95,7 +96,7 @@ class Bus:
             bus.generation += 1
             log.info("bus reconnected")
             for hook in bus._reconnected:
-                await hook()
+                await bus._call(hook)
 
         async def disconnected() -> None:
             log.warning("bus disconnected")
@@ -103,8 +104,15 @@ class Bus:
         async def closed() -> None:
             bus.closed.set()
 
+        told = ""
+
         async def failed(error: Exception) -> None:
-            log.warning("bus error: %s", error or type(error).__name__)
+            nonlocal told
+            problem = str(error) or type(error).__name__
+            # While the bus is away every attempt fails, five a second.
+            repeated = problem == told and not client.is_connected
+            log.log(logging.DEBUG if repeated else logging.WARNING, "bus error: %s", problem)
+            told = problem
 
         options: dict[str, object] = {
             "servers": config.url,
@@ -126,11 +134,10 @@ class Bus:
         try:
             yield bus
         finally:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    if client.is_connected:
-                        await client.flush(1)
-                    await client.close()
+            # A server that is paused answers neither, and must not keep the second from being tried.
+            for leave in (bus.flush, client.close) if client.is_connected else (client.close,):
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(leave(), CLOSE_SECONDS / 2)
 
     @property
     def connected(self) -> bool:
@@ -142,8 +149,24 @@ class Bus:
         return self.client.max_payload
 
     def on_reconnect(self, hook: Callable[[], Awaitable[None]]) -> None:
-        """Call ``hook`` after every reconnection."""
+        """Call ``hook`` after every reconnection, again and again while it fails for reasons of the bus."""
         self._reconnected.append(hook)
+
+    async def _call(self, hook: Callable[[], Awaitable[None]]) -> None:
+        while self.client.is_connected:
+            try:
+                await hook()
+            except (nats.errors.Error, BusUnavailableError, RefusedError, OSError) as error:
+                # Out of here it would make nats-py connect a second time.
+                log.warning("after reconnecting: %s", str(error) or type(error).__name__)
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    async def flush(self) -> None:
+        """Wait until the server has seen all that was sent and subscribed."""
+        await self.client._flush_pending(force_flush=True)
+        await self.client.flush()
 
     async def publish(self, subject: str, payload: bytes) -> bool:
         """Send what is worthless when late. While the bus is away it is dropped and False is returned."""
@@ -176,9 +199,9 @@ class Bus:
         """
         sent = dict(headers or {})
         if message_id is not None:
-            sent[Header.MSG_ID] = message_id
+            sent[Header.MSG_ID.value] = message_id
         if expected_last is not None:
-            sent[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_last)
+            sent[Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value] = str(expected_last)
         self._check_size(subject, payload, sent)
         deadline = time.monotonic() + patience
         problem = "not connected"
@@ -245,7 +268,7 @@ class Bus:
         except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise BusUnavailableError(f"{subject} could not be read: {error or type(error).__name__}") from None
+            raise BusUnavailableError(f"{subject} could not be read: {str(error) or type(error).__name__}") from None
 
     def _check_size(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         size = len(payload)
@@ -276,8 +299,9 @@ async def _connect_patiently(client: Client, options: dict[str, object]) -> None
     told = ""
     while True:
         try:
-            # nats-py would retry for ever without a word, so it is given one attempt at a time.
-            await client.connect(**{**options, "allow_reconnect": False})  # type: ignore[arg-type]
+            # nats-py would retry for ever without a word, so it is given two attempts at a time.
+            limited = {"allow_reconnect": False, "max_reconnect_attempts": 1}
+            await client.connect(**{**options, **limited})  # type: ignore[arg-type]
         except (nats.errors.Error, OSError, TimeoutError) as error:
             problem = str(error) or type(error).__name__
             if "authorization violation" in problem.lower():
@@ -287,7 +311,7 @@ async def _connect_patiently(client: Client, options: dict[str, object]) -> None
                 told = problem
             await asyncio.sleep(0.2)
         else:
-            client.options["allow_reconnect"] = True
+            client.options |= {name: options.get(name, True) for name in limited}
             return
 
 

@@ -1,7 +1,5 @@
 """A private nats-server for one machine: its certificate, a key for each role, its configuration and its process."""
 
-import datetime as dt
-import ipaddress
 import json
 import os
 import shutil
@@ -12,15 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nkeys
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from aegis.runtime import topology
+from aegis.runtime.certificates import issue, write_private
 
-VALID_DAYS = 365
-RENEW_DAYS = 30
 HOST = "127.0.0.1"
 
 
@@ -59,8 +52,7 @@ def prepare(directory: Path, port: int | None = None) -> BusServer:
     for folder in (directory, directory / "keys", directory / "jetstream"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     server = BusServer(directory, port or free_port())
-    if _ends_soon(server.ca):
-        _make_certificates(directory)
+    issue(directory, "server", [HOST, "localhost"])
     public = {role: _key(server.key(role)) for role in topology.ROLES}
     write_private(server.config, _configuration(server, public).encode())
     return server
@@ -83,14 +75,6 @@ def check_store(directory: Path) -> str:
     except OSError as error:
         return f"{directory}: {error.strerror}"
     return ""
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, all of it or none."""
-    temporary = path.with_suffix(path.suffix + ".new")
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(content)
-    temporary.replace(path)
 
 
 def _key(path: Path) -> str:
@@ -127,43 +111,6 @@ authorization {{
   ]
 }}
 """
-
-
-def _ends_soon(path: Path) -> bool:
-    if not path.exists():
-        return True
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) < dt.timedelta(days=RENEW_DAYS)
-
-
-def _make_certificates(directory: Path) -> None:
-    """Make an authority for this bus alone, sign one certificate, and forget the authority's key."""
-    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Aegis embedded bus")])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aegis-bus")])
-    names = [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
-    usage = x509.BasicConstraints(ca=True, path_length=0)
-    ca = _certificate(issuer, issuer, authority).add_extension(usage, critical=True).sign(authority, hashes.SHA256())
-    leaf = _certificate(subject, issuer, key).add_extension(x509.SubjectAlternativeName(names), critical=False)
-    leaf = leaf.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    write_private(directory / "server.key", private)
-    write_private(directory / "server.pem", leaf.sign(authority, hashes.SHA256()).public_bytes(pem))
-    write_private(directory / "ca.pem", ca.public_bytes(pem))
-
-
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(days=VALID_DAYS))
-    )
 
 
 def run(server: BusServer, log_file: Path) -> "subprocess.Popen[bytes]":

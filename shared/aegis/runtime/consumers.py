@@ -51,6 +51,10 @@ class Consumer:
         """
         deadline = None if wait is None else time.monotonic() + wait
         while deadline is None or time.monotonic() < deadline:
+            if not self._bus.connected:
+                # One that was closed for good refuses everything at once: this loop would never wait.
+                await asyncio.sleep(0.05)
+                continue
             if self._generation != self._bus.generation or self._subscription is None:
                 if await self._make():
                     return []
@@ -68,6 +72,10 @@ class Consumer:
             return messages
         return []
 
+    def remake(self) -> None:
+        """Have it made anew at the next call."""
+        self._generation = 0
+
     async def close(self) -> None:
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error, OSError):
@@ -75,9 +83,6 @@ class Consumer:
 
     async def _make(self) -> bool:
         generation = self._bus.generation
-        if not self._bus.connected:
-            await asyncio.sleep(0.05)
-            return False
         try:
             await self.close()
             config = self._config
@@ -92,7 +97,7 @@ class Consumer:
             self._subscription = await self._bus.client.subscribe(self._inbox)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             # A stream in memory is declared again after its server was away.
-            log.info("%s: no consumer yet: %s", self._stream, error or type(error).__name__)
+            log.info("%s: no consumer yet: %s", self._stream, str(error) or type(error).__name__)
             self._subscription = None
             await asyncio.sleep(0.2)
             return False
@@ -139,7 +144,7 @@ class Consumer:
             description = (message.headers or {}).get("Description", "")
             if status == "503" or "Deleted" in description or "Leadership" in description:
                 log.info("%s: the consumer is gone (%s %s)", self._stream, status, description)
-                self._generation = 0
+                self.remake()
         return None
 
 

@@ -10,11 +10,13 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from aegis.contracts import codec
 from aegis.contracts.messages import LeaseRecord
+from aegis.runtime import tasks
 from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import Bus, BusUnavailableError, ConflictError, RefusedError
 
@@ -26,6 +28,7 @@ RENEW_EVERY = 2.0
 STOP_AFTER = 7.0
 """A holder stops this long after it sent the last renewal that was confirmed."""
 LOOK_EVERY = 0.5
+WATCH_EVERY = 0.1
 MEMBER = "member"
 
 
@@ -46,9 +49,14 @@ class Lease:
         return not self.lost.is_set() and time.monotonic() - self.confirmed < STOP_AFTER
 
 
-def fair_share(resources: int, members: int) -> int:
-    """Give how many resources one of ``members`` live replicas may hold at most."""
-    return math.ceil(resources / max(1, members))
+def fair_share(resources: int, held: Mapping[str, int], replica: str) -> int:
+    """Give how many resources ``replica`` may hold; ``held`` says how many each live replica holds now.
+
+    Shares differ by one at most, and who holds most keeps the larger ones, so that no more moves than must.
+    """
+    each, over = divmod(resources, len(held))
+    ranked = sorted(held, key=lambda name: (-held[name], name))
+    return each + (ranked.index(replica) < over)
 
 
 class Leases:
@@ -95,10 +103,11 @@ class Leases:
         async with asyncio.TaskGroup() as group:
             self._group = group
             following = group.create_task(self._mirror.run(self._changed))
+            watching = group.create_task(self._watch())
             try:
                 await self._keep()
             finally:
-                following.cancel()
+                await tasks.end([following, watching])
                 await asyncio.gather(*(self.release(lease) for lease in list(self.held.values())))
                 with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
                     await self._bucket.delete(self._member_key(), patience=0.5)
@@ -147,37 +156,33 @@ class Leases:
         with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
             await self._bucket.put(self._member_key(), codec.encode(LeaseRecord(owner=self._replica)), patience=1.0)
 
+    async def _watch(self) -> None:
+        """Stop what was not confirmed in time, however long the rest waits for the bus."""
+        while True:
+            for lease in [lease for lease in self.held.values() if not lease.valid]:
+                await self._lose(lease, "its renewal was not confirmed in time")
+            await asyncio.sleep(WATCH_EVERY)
+
     async def _renew(self, lease: Lease) -> None:
         sent = time.monotonic()
-        if not lease.valid:
-            await self._lose(lease, "its renewal was not confirmed in time")
-            return
+        record = codec.encode(LeaseRecord(owner=self._replica))
+        patience = max(0.1, STOP_AFTER - (sent - lease.confirmed))
         try:
-            record = codec.encode(LeaseRecord(owner=self._replica))
-            patience = max(0.1, STOP_AFTER - (sent - lease.confirmed))
             lease.revision = await self._bucket.update(self._key(lease.resource), record, lease.revision, patience)
             lease.confirmed = sent
         except ConflictError:
-            await self._resolve(lease, sent)
+            await self._lose(lease, "another process has it")
         except (BusUnavailableError, RefusedError) as error:
-            if not lease.valid:
-                await self._lose(lease, str(error))
-
-    async def _resolve(self, lease: Lease, sent: float) -> None:
-        """After a refused renewal: it is still ours if an earlier one arrived whose confirmation was lost."""
-        entry = None
-        with contextlib.suppress(BusUnavailableError):
-            entry = await self._bucket.get(self._key(lease.resource))
-        if entry and codec.decode(LeaseRecord, entry.value).owner == self._replica and lease.valid:
-            lease.revision, lease.confirmed = entry.revision, min(sent, lease.confirmed + RENEW_EVERY)
-        else:
-            await self._lose(lease, "another replica has it")
+            log.info("%s %s not renewed: %s", self._kind, lease.resource, error)
 
     async def _balance(self) -> None:
         live = self._live()
         members = {r.owner for key, r in live.items() if key.startswith(f"{MEMBER}.{self._kind}.")} | {self._replica}
-        share = fair_share(len(self.wanted), len(members))
         mine = [lease for name, lease in self.held.items() if name in self.wanted]
+        held = Counter(self._owner(live, name) for name in self.wanted)
+        share = fair_share(
+            len(self.wanted), {name: held[name] for name in members} | {self._replica: len(mine)}, self._replica
+        )
         for lease in [lease for name, lease in self.held.items() if name not in self.wanted and name in self._holding]:
             await self.release(lease)
         for lease in mine[share:]:
@@ -191,8 +196,10 @@ class Leases:
         for name in free[: max(0, share - len(mine))]:
             try:
                 self._start(await self._create(name))
-            except (ConflictError, BusUnavailableError, RefusedError) as error:
+            except (ConflictError, RefusedError) as error:
                 log.debug("%s %s not taken: %s", self._kind, name, error)
+            except BusUnavailableError:
+                return
 
     def _owner(self, live: dict[str, LeaseRecord], resource: str) -> str | None:
         record = live.get(self._key(resource))
@@ -220,6 +227,8 @@ class Leases:
         self._holding[lease.resource] = self._group.create_task(held())
 
     async def _lose(self, lease: Lease, why: str) -> None:
+        if lease.lost.is_set():
+            return
         log.warning("%s %s lost: %s", self._kind, lease.resource, why)
         self.moves += 1
         await self._stop(lease)
@@ -228,9 +237,7 @@ class Leases:
         lease.lost.set()
         self.held.pop(lease.resource, None)
         if task := self._holding.pop(lease.resource, None):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(task, return_exceptions=True)
+            await tasks.end([task])
 
     def _key(self, resource: str) -> str:
         return f"{self._kind}.{resource}"

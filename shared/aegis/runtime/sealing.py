@@ -74,6 +74,8 @@ def load(path: Path) -> Sealer:
         mode = path.stat().st_mode
     except OSError as error:
         raise SealError(f"site key {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        text, mode = "", path.stat().st_mode
     if mode & 0o077:
         raise SealError(f"site key {path} can be read by others; run: chmod 600 {path}")
     try:

@@ -23,7 +23,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from aegis.contracts import codec, subjects
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import DeadLetter
-from aegis.runtime import logs, metrics, sealing, topology
+from aegis.runtime import logs, metrics, sealing, tasks, topology
 from aegis.runtime.bus import Bus, BusConfig, Msg
 from aegis.runtime.settings import ServiceSettings, SettingsError, load
 
@@ -189,8 +189,7 @@ async def background() -> AsyncIterator[Start]:
         try:
             yield start
         finally:
-            for task in running:
-                task.cancel()
+            await tasks.end(running)
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@
 read by the service that needs it: the registry takes site, cameras and categories, notify its own, ingest ``whip``.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class SiteFileError(ValueError):
 class EmailConfig:
     """Whom to mail and how. ``pictures`` puts the faces into the mail, where they outlive their retention."""
 
-    smtp: str
+    smtp: str = field(repr=False)
     to: tuple[str, ...]
     sender: str
     pictures: bool
@@ -51,7 +52,7 @@ class EmailConfig:
 class WebhookConfig:
     """Where to post CloudEvents, and the secret that signs them."""
 
-    url: str
+    url: str = field(repr=False)
     secret: str = field(repr=False)
 
 
@@ -110,7 +111,7 @@ class SiteFile:
 
     def _raise(self) -> None:
         if self._problems:
-            problems, self._problems = sorted(set(self._problems)), []
+            problems, self._problems = sorted(set(self._problems), key=_line), []
             raise SiteFileError(self.path, problems)
 
     def _site(self) -> SiteRecord:
@@ -186,9 +187,9 @@ class SiteFile:
     def _email(self, email: "_Map") -> EmailConfig:
         email.only("smtp", "to", "from", "pictures", "ca", problems=self._problems)
         smtp = self._text(email, "smtp")
-        if smtp and urlsplit(smtp).scheme not in ("smtp", "smtps", "smtp+insecure"):
+        if smtp and _scheme(smtp) not in ("smtp", "smtps", "smtp+insecure"):
             self._problem(email.line_of("smtp"), "smtp: expected smtps://, smtp:// (STARTTLS) or smtp+insecure://")
-        recipients = email.texts("to", self._problems)
+        recipients = tuple(self._expand(text, email.line_of("to")) for text in email.texts("to", self._problems))
         for address in recipients:
             if "@" not in address:
                 self._problem(email.line_of("to"), f"to: {address!r} is no mail address")
@@ -200,8 +201,8 @@ class SiteFile:
     def _webhook(self, hook: "_Map") -> WebhookConfig:
         hook.only("url", "secret_env", problems=self._problems)
         url, variable = self._text(hook, "url"), self._text(hook, "secret_env")
-        if url and urlsplit(url).scheme not in ("http", "https"):
-            self._problem(hook.line_of("url"), f"url: {url!r} is neither https:// nor http://")
+        if url and _scheme(url) not in ("http", "https"):
+            self._problem(hook.line_of("url"), "url: expected https:// or http://")
         if variable and not self._environ.get(variable):
             self._problem(hook.line_of("secret_env"), f"secret_env: the environment variable {variable} is not set")
         return WebhookConfig(url=url, secret=self._environ.get(variable, ""))
@@ -215,7 +216,12 @@ class SiteFile:
         if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - ports
             self._problem(whip.line_of("listen"), "listen: expected HOST:PORT")
             return WhipConfig()
-        return WhipConfig(host=host.strip("[]"), port=int(port))
+        try:
+            address = ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            self._problem(whip.line_of("listen"), f"listen: {host!r} is no IP address")
+            return WhipConfig()
+        return WhipConfig(host=str(address), port=int(port))
 
     def _problem(self, line: int, text: str) -> None:
         self._problems.append(f":{line}: {text}")
@@ -279,7 +285,10 @@ def check_camera_url(url: str, folder: Path) -> str:
         ValueError: saying what is wrong with it; never with a password in the text.
 
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose text may hold the password
+        raise ValueError("this is not an address; write [ ] / @ of a password as %5B %5D %2F %40") from None
     if parts.scheme not in CAMERA_SCHEMES:
         expected = ", ".join(f"{scheme}:" for scheme in CAMERA_SCHEMES)
         raise ValueError(
@@ -297,12 +306,29 @@ def check_camera_url(url: str, folder: Path) -> str:
     return url
 
 
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
+
+
+def _line(problem: str) -> tuple[int, str]:
+    return int(problem.split(":", 2)[1]), problem
+
+
 class _Map:
     """A mapping of the file that knows its lines."""
 
     def __init__(self, node: yaml.MappingNode) -> None:
         self.line = node.start_mark.line + 1
         self._items = {str(key.value): (key, value) for key, value in node.value}
+        names = [str(key.value) for key, _ in node.value]
+        self._twice = [
+            (name, key.start_mark.line + 1)
+            for index, (name, (key, _)) in enumerate(zip(names, node.value, strict=True))
+            if name in names[:index]
+        ]
 
     def __contains__(self, name: str) -> bool:
         return name in self._items
@@ -314,9 +340,13 @@ class _Map:
         return int(self._items[name][0].start_mark.line) + 1 if name in self._items else self.line
 
     def value(self, name: str) -> object:
-        return yaml.safe_load(yaml.serialize(self._items[name][1]))
+        try:
+            return yaml.safe_load(yaml.serialize(self._items[name][1]))
+        except (yaml.YAMLError, ValueError):  # a tag of somebody else's, or a date that is none
+            return None
 
     def only(self, *names: str, problems: list[str]) -> None:
+        problems.extend(f":{line}: {name!r} stands twice" for name, line in self._twice)
         problems.extend(
             f":{self.line_of(name)}: {name!r} is not known here; known are {', '.join(names)}"
             for name in self._items
@@ -341,10 +371,11 @@ class _Map:
 
     def texts(self, name: str, problems: list[str]) -> tuple[str, ...]:
         node = self._items.get(name, (None, None))[1]
-        if not isinstance(node, yaml.SequenceNode) or not node.value:
+        items = node.value if isinstance(node, yaml.SequenceNode) else []
+        if not items or not all(isinstance(item, yaml.ScalarNode) for item in items):
             problems.append(f":{self.line_of(name)}: {name} is a list with at least one text")
             return ()
-        return tuple(str(item.value) for item in node.value)
+        return tuple(str(item.value) for item in items)
 
 
 def read(path: Path, environ: Mapping[str, str]) -> SiteFile:
