@@ -1,5 +1,6 @@
 """What is killed comes back, what is paused does no harm, and no alert is lost or doubled on the way."""
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -54,7 +55,9 @@ async def test_one_person_before_two_cameras_of_two_replicas_raises_one_alert(pe
         for service in ("ingest", "detect", "match"):
             system.add_replica(service)
         for service in ("ingest", "detect", "match"):
-            await until(lambda s=service: spread(system, s, {"0": 2, "1": 2}), f"an even spread of {service}", 20)
+            await until(
+                functools.partial(spread, system, service, {"0": 2, "1": 2}), f"an even spread of {service}", 20
+            )
         await system.enrol("person a", people.photo("help.mkv"))
 
         async def sighted() -> bool:
@@ -87,16 +90,18 @@ async def test_a_replica_that_was_paused_does_no_harm(people: People, tmp_path: 
     async with running(tmp_path, SITE + file_cameras(clips, loop=True)) as system:
         paused = [system.add_replica(kind) for kind in ("ingest", "detect", "match")]
         for kind in ("ingest", "detect", "match"):
-            await until(lambda k=kind: spread(system, k, {"0": 1, "1": 1}), f"an even spread of {kind}", 20)
+            await until(functools.partial(spread, system, kind, {"0": 1, "1": 1}), f"an even spread of {kind}", 20)
         for process in paused:
             process.send_signal(signal.SIGSTOP)
         for kind in ("ingest", "detect", "match"):
-            await until(lambda k=kind: spread(system, k, {"0": 2}), f"{kind} 0 has taken over", BACK_SECONDS + 1)
+            await until(functools.partial(spread, system, kind, {"0": 2}), f"{kind} 0 has taken over", BACK_SECONDS + 1)
         await fresh_alert(system, "person a", people.photo("help.mkv"))
         for process in paused:
             process.send_signal(signal.SIGCONT)
         for kind in ("ingest", "detect", "match"):
-            await until(lambda k=kind: spread(system, k, {"0": 1, "1": 1}), f"an even spread of {kind} again", 20)
+            await until(
+                functools.partial(spread, system, kind, {"0": 1, "1": 1}), f"an even spread of {kind} again", 20
+            )
         assert len(await system.raised()) == 1
         letters = [service["metrics"]["aegis_dead_letters_total"] for service in (await system.services()).values()]
         assert sum(letters) == 0

@@ -1,8 +1,10 @@
-"""An RTSP camera for the tests: ``/usr/bin/python3 rtsp_server.py PORT [USER PASSWORD]`` shows a moving ball at /live.
+"""An RTSP camera for the tests: ``/usr/bin/python3 rtsp_server.py PORT [USER PASSWORD]`` shows a moving ball at /live,
+and with ``RTSP_SERVER_FILE`` in its environment what is in that file.
 
 It runs with the system's Python, which has GStreamer's bindings; it prints ``ready`` when it listens.
 """
 
+import os
 import sys
 
 import gi
@@ -15,6 +17,10 @@ PIPELINE = (
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=1600,height=900,framerate=15/1 "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=1500 ! rtph264pay name=pay0 pt=96 )"
 )
+FILE_PIPELINE = (
+    "( filesrc location={file} ! decodebin ! videoconvert "
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 bitrate=4000 ! rtph264pay name=pay0 pt=96 )"
+)
 
 
 def main(port: str, *login: str) -> None:
@@ -22,7 +28,8 @@ def main(port: str, *login: str) -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer(service=port, address="127.0.0.1")
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(PIPELINE)
+    file = os.environ.get("RTSP_SERVER_FILE")
+    factory.set_launch(FILE_PIPELINE.format(file=file) if file else PIPELINE)
     factory.set_shared(True)
     if login:
         auth = GstRtspServer.RTSPAuth()

@@ -136,6 +136,16 @@ def _asset(package: str, name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / name
 
 
+def _draw_body(image: NDArray[np.uint8], middle: int, neck: int, width: int) -> None:
+    """Draw a coat below a head, down to the picture's end."""
+    shoulder, waist = int(width * 0.95), int(width * 0.75)
+    outline = [(-0.2, -0.12), (0.2, -0.12), (0.55, 0.1), (0.95, 0.3)]
+    right = [(middle + int(x * width), neck + int(y * width)) for x, y in outline]
+    left = [(2 * middle - x, y) for x, y in reversed(right)]
+    points = [*right, (middle + shoulder, neck + width), (middle + waist, HEIGHT), (middle - waist, HEIGHT)]
+    cv2.fillPoly(image, [np.array([*points, (middle - shoulder, neck + width), *left])], (66, 54, 44))
+
+
 def _room() -> NDArray[np.uint8]:
     """Draw an empty room: floor, wall and a door."""
     rows = np.linspace(0, 1, HEIGHT)[:, None, None]
@@ -167,5 +177,6 @@ def _place(image: NDArray[np.uint8], part: NDArray[np.uint8], mask: NDArray[np.f
     small, soft = cv2.resize(part, size, interpolation=cv2.INTER_AREA), cv2.resize(mask, size)[..., None]
     left = int(20 + share * (WIDTH - size[0] - 40))
     top = int(260 - 60 * share + 6 * np.sin(share * 30))
+    _draw_body(image, left + size[0] // 2, top + size[1], size[0])
     region = image[top : top + size[1], left : left + size[0]]
     region[:] = (region * (1 - soft) + small * soft).astype(np.uint8)

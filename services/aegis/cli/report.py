@@ -88,4 +88,6 @@ def cameras(answers: list[dict[str, Any]]) -> list[str]:
             captured = status.total([answer], "aegis_frames_captured_total", camera=name)
             reason = f": {state['reason']}" if state.get("reason") else ""
             lines.append(f"camera {name:<16} {state['state']}{reason}, {captured:.0f} frames")
+        if whip := answer["detail"].get("whip"):
+            lines.append(f"browsers and phones deliver to {whip}")
     return lines

@@ -20,6 +20,7 @@ from aegis.cli.processes import NEEDS_A_PERSON, Child
 from aegis.cli.report import summary
 from aegis.cli.state import SERVICES, Running, State, service_environment, site_key_file
 from aegis.contracts import alerts, cameras, subjects
+from aegis.contracts.messages import SiteState
 from aegis.runtime import bus_server, certificates, sealing, site_file, status, topology
 from aegis.runtime.bus import Bus, BusConfig
 from aegis.runtime.site_file import SiteFile, SiteFileError
@@ -108,8 +109,10 @@ async def up(plan: Plan, started: Callable[[Bus], Awaitable[None]] | None = None
 async def _work(plan: Plan, bus: Bus, began: float, started: Callable[[Bus], Awaitable[None]] | None) -> int:
     await _ready(plan, bus)
     site = plan.site.site()
-    drill = ", drill: every alert is marked" if site.drill else ""
-    say(f"ready in {time.monotonic() - began:.1f} s: {site.name}, {site.state.value}{drill}")
+    note = ", drill: every alert is marked" if site.drill else ""
+    if site.state is SiteState.DISARMED:
+        note += f": no face is processed until somebody runs: aegis arm --state {plan.state.directory}"
+    say(f"ready in {time.monotonic() - began:.1f} s: {site.name}, {site.state.value}{note}")
     if started is not None:
         await started(bus)
     if not plan.until_done:
