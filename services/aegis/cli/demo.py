@@ -10,6 +10,7 @@ import email
 import email.policy
 import importlib.util
 import re
+import socket
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ from aegis.runtime.bus import Bus
 from aegis.runtime.bus_server import free_port
 from aegis.runtime.certificates import write_private
 
+WHIP = "127.0.0.1:8480"
 WIDTH, HEIGHT, FPS = 1280, 720, 10
 SECONDS = 80
 """Longer than a visit's gap, so that every round is a visit of its own."""
@@ -43,6 +45,7 @@ SITE = """\
 site: {{id: demo, name: Demonstration, kind: demo}}
 cameras:
   - {{id: room, name: Demonstration room, url: "file:{clip}", loop: {loop}}}
+whip: {{listen: "{whip}"}}
 categories:
   barred: {{severity: high, threshold: 0.5}}
 notify:
@@ -52,11 +55,12 @@ MORE_CAMERAS = """\
 show it your own camera (another terminal):
   a webcam   {aegis} camera add webcam usb:/dev/video0
   RTSP       LOBBY_PASSWORD=... {aegis} camera add lobby 'rtsp://user:${{LOBBY_PASSWORD}}@10.0.0.7/stream2'
-  a phone    PHONE_TOKEN=... {aegis} camera add phone whip: --token-env PHONE_TOKEN, then open {whip}
+  a browser  PHONE_TOKEN=... {aegis} camera add phone whip: --token-env PHONE_TOKEN, then open {whip}
+  a phone    the same, after: make run WHIP=0.0.0.0:8480 (then by https, with this machine's own certificate)
   and enrol yourself: {aegis} watchlist add 'My name' --category barred --photo me.jpg"""
 
 
-async def demo(state: State, *, once: bool) -> int:
+async def demo(state: State, *, once: bool, whip: str = WHIP) -> int:
     """Make the clip, start a local mail sink, and run the site with Grace Hopper enrolled."""
     folder = state.directory / "demo"
     (folder / "mail").mkdir(parents=True, exist_ok=True)
@@ -65,7 +69,7 @@ async def demo(state: State, *, once: bool) -> int:
         say("drawing the demonstration's camera (once, a few seconds)")
         await asyncio.to_thread(make_clip, clip)
     async with mail_sink(folder / "mail") as port:
-        site.write_text(SITE.format(clip=clip, loop=str(not once).lower(), port=port))
+        site.write_text(SITE.format(clip=clip, loop=str(not once).lower(), port=port, whip=whip))
         plan = prepare(site, state, until_done=once)
         say(f"mail that is sent lands in {folder / 'mail'}")
         return await up(plan, started=lambda bus: _introduce(plan, bus))
@@ -76,7 +80,9 @@ async def _introduce(plan: Plan, bus: Bus) -> None:
     if "Grace Hopper" not in names:
         photo = _asset(*HOPPER).read_bytes()
         await ask(bus, "watchlist-add", AddEntry(name="Grace Hopper", category="barred", photos=(photo,)))
-    whip = f"http://127.0.0.1:{plan.running.whip_port}/camera/phone"
+    running = plan.running
+    scheme, host = ("https", socket.gethostname()) if running.whip_public else ("http", running.whip_host)
+    whip = f"{scheme}://{host}:{running.whip_port}/camera/phone"
     if not plan.until_done:
         say(MORE_CAMERAS.format(aegis=f".venv/bin/aegis --state {plan.state.directory}", whip=whip))
 

@@ -18,12 +18,12 @@ from aegis.contracts.messages import SiteState
 
 def parser() -> argparse.ArgumentParser:
     """Describe every command."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--state", type=Path, default=default_state(), metavar="DIR", help="state directory")
-    common.add_argument("--as", type=Path, dest="key", metavar="KEYFILE", help="who you are: a key file")
+    # Both may stand before or behind the command, so the latter must not bring its own defaults.
+    common = _common(argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS))
     listed = argparse.ArgumentParser(add_help=False)
     listed.add_argument("--json", action="store_true", help="as JSON")
-    root = argparse.ArgumentParser(prog="aegis", description="Watchlist alerts for sites with cameras.")
+    root = _common(argparse.ArgumentParser(prog="aegis", description="Watchlist alerts for sites with cameras."))
+    root.set_defaults(state=default_state(), key=None)
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("up", parents=[common], help="run everything on this machine")
@@ -32,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("demo", parents=[common], help="run the demonstration: a drill with a made-up camera")
     command.add_argument("--once", action="store_true", help="play it once and end")
+    command.add_argument(
+        "--whip",
+        default=demo.WHIP,
+        metavar="HOST:PORT",
+        help="where browsers and phones deliver; by TLS beyond loopback",
+    )
 
     _camera(commands.add_parser("camera", help="cameras of the running system"), common, listed)
     _watchlist(commands.add_parser("watchlist", help="people of the watchlist"), common, listed)
@@ -85,7 +91,7 @@ async def _perform(arguments: argparse.Namespace) -> int:
         case "up":
             return await up.up(up.prepare(arguments.config, State(arguments.state), until_done=arguments.until_done))
         case "demo":
-            return await demo.demo(State(arguments.state), once=arguments.once)
+            return await demo.demo(State(arguments.state), once=arguments.once, whip=arguments.whip)
         case "camera":
             await requests.camera(arguments)
         case "watchlist":

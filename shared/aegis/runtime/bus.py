@@ -165,7 +165,7 @@ class Bus:
 
     async def flush(self) -> None:
         """Wait until the server has seen all that was sent and subscribed."""
-        await self.client._flush_pending(force_flush=True)
+        await self.client._flush_pending(force_flush=True)  # noqa: SLF001 - there is no public way
         await self.client.flush()
 
     async def publish(self, subject: str, payload: bytes) -> bool:

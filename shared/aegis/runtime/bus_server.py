@@ -103,6 +103,7 @@ tls {{
 jetstream {{
   store_dir: "{server.directory / "jetstream"}"
   max_memory_store: 1GB
+  max_file_store: 1TB
   sync_interval: always
 }}
 authorization {{

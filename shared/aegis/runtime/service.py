@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -87,6 +88,8 @@ class Service(Generic[S]):
 
 def main(service: Service[S]) -> None:
     """Run a service until it is told to stop; exits 2 on bad settings, 1 when it cannot go on."""
+    # A core dump would write the faces in memory to disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         settings = load(service.settings, os.environ)
     except SettingsError as error:
