@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from aegis.cli import state
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -25,4 +27,4 @@ def test_data() -> Path:
 
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
-    return require(Path(os.environ.get("AEGIS_MODELS_DIR", ROOT / "var" / "models")), "the models")
+    return require(state.models_dir(), "the models")

@@ -110,7 +110,8 @@ class System:
     def add_replica(self, service: str, replica: str = "1") -> subprocess.Popen[bytes]:
         """Start one more process of a service beside the supervised one."""
         environ = service_environment(self.state, self.state.running(), service, replica)
-        environ = {**environ, "AEGIS_SITE_KEY_FILE": self.environ["AEGIS_SITE_KEY_FILE"]}
+        if "AEGIS_SITE_KEY_FILE" in environ:
+            environ = {**environ, "AEGIS_SITE_KEY_FILE": self.environ["AEGIS_SITE_KEY_FILE"]}
         process = subprocess.Popen([sys.executable, "-m", f"aegis.{service}"], env=environ)
         self.extra.append(process)
         return process

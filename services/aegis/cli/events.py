@@ -33,13 +33,18 @@ class Event:
         if self.sighting is not None:
             return _alert_line(self.type, self.sighting)
         stamp = clock(self.report.reported_at) if self.report else ""
+        if self.type == cameras.ENDED and self.reason:
+            return f"{stamp} camera {self.camera} {self.reason}"
         reason = f": {self.reason}" if self.reason else ""
         return f"{stamp} camera {self.camera} {WORDS.get(self.type, self.type)}{reason}"
 
 
 def clock(seconds: float) -> str:
     """Give the local time of day."""
-    return time.strftime("%H:%M:%S", time.localtime(seconds))
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # no time at all; the rest of the line still counts
+        return "--:--:--"
 
 
 def _alert_line(kind: str, seen: Sighting) -> str:

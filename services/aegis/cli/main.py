@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
         dest="action", required=True
     )
     actions.add_parser("list", parents=[common, listed], help="all that are kept")
+    picture = actions.add_parser("picture", parents=[common], help="the pictures behind one, to compare")
+    picture.add_argument("reference", metavar="REFERENCE", help="as in the mail, for example K7Q-2MX")
+    picture.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write them")
     actions.add_parser("follow", parents=[common, listed], help="as they happen; one CloudEvent a line with --json")
 
     commands.add_parser("status", parents=[common, listed], help="services, cameras, figures")
@@ -56,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
     actions.add_parser("pull", parents=[common], help="fetch them, by their pinned hashes")
     actions.add_parser("verify", parents=[common], help="check them")
     return root
+
+
+def _common(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("--state", type=Path, metavar="DIR", help="state directory")
+    command.add_argument("--as", type=Path, dest="key", metavar="KEYFILE", help="who you are: a key file")
+    return command
 
 
 def _camera(command: argparse.ArgumentParser, common: argparse.ArgumentParser, listed: argparse.ArgumentParser) -> None:
@@ -97,7 +106,7 @@ async def _perform(arguments: argparse.Namespace) -> int:
         case "watchlist":
             await requests.watchlist(arguments)
         case "alerts":
-            await requests.show_alerts(arguments)
+            await (requests.pictures if arguments.action == "picture" else requests.show_alerts)(arguments)
         case "status":
             await requests.show_status(arguments)
         case "arm":

@@ -28,8 +28,8 @@ class Child:
         self._tell = tell
         self._process: asyncio.subprocess.Process | None = None
         self.restarts = 0
-        self.refused = asyncio.Event()
-        """Set when it says that a person must mend something first."""
+        self.refusal = ""
+        """What a person must mend before it can start, in its own words."""
 
     @property
     def pid(self) -> int | None:
@@ -40,12 +40,16 @@ class Child:
         pause = FIRST_PAUSE
         while True:
             started = time.monotonic()
-            code = await self._once()
+            try:
+                code = await self._once()
+            except OSError as error:  # no room for its output, or for one more process
+                self._tell(f"{self.name} cannot be started: {error.strerror}")
+                await asyncio.sleep(LONGEST_PAUSE)
+                continue
             if time.monotonic() - started > STEADY_SECONDS:
                 pause = FIRST_PAUSE
             reason = self.last_words()
-            if code == NEEDS_A_PERSON:
-                self.refused.set()
+            self.refusal = self._complaint() if code == NEEDS_A_PERSON else ""
             self._tell(f"{self.name} ended ({_why(code)}){': ' + reason if reason else ''}; starting it again")
             self.restarts += 1
             await asyncio.sleep(pause)
@@ -72,6 +76,14 @@ class Child:
             lines = self._output.read_text(errors="replace").strip().splitlines()
             return lines[-1] if lines else ""
         return ""
+
+    def _complaint(self) -> str:
+        """Give all that it complained of, which may be several settings."""
+        mark = f"aegis {self.name}: "
+        with contextlib.suppress(OSError):
+            lines = self._output.read_text(errors="replace").splitlines()
+            return "; ".join(line.removeprefix(mark) for line in lines if line.startswith(mark)) or self.last_words()
+        return self.last_words()
 
     async def _once(self) -> int:
         with self._output.open("wb") as output:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -20,9 +21,10 @@ from aegis.cli import events, report
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State
 from aegis.contracts import codec, subjects
-from aegis.contracts.messages import AddCamera, AddEntry, ListAll, Remove, Reply, SetState, SiteState
+from aegis.contracts.messages import AddCamera, AddEntry, ListAll, Remove, Reply, SetState, ShowPictures, SiteState
 from aegis.runtime import site_file, status
 from aegis.runtime.bus import Bus, BusUnavailableError, PayloadTooLargeError
+from aegis.runtime.certificates import write_private
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
@@ -103,7 +105,10 @@ def camera_url(url: str) -> str:
             raise CommandError(f"the environment variable {match[1]} is not set", 2)
         return quote(os.environ[match[1]], safe="")
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose text may hold the password
+        raise CommandError("this is not an address; write [ ] / @ of a password as %5B %5D %2F %40", 2) from None
     if parts.password == "-":  # noqa: S105 - the sign for standard input
         user = parts.netloc.partition(":")[0]
         password = quote(sys.stdin.readline().rstrip("\n"), safe="")
@@ -186,6 +191,23 @@ async def show_alerts(arguments: argparse.Namespace) -> None:
             stream = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
         async for event in stream:
             print(event.raw.decode() if arguments.json else event.line(), flush=True)
+
+
+async def pictures(arguments: argparse.Namespace) -> None:
+    """``aegis alerts picture``: lay probe, frame and enrolled photo side by side in a folder."""
+    async with connected(arguments) as bus:
+        wanted = arguments.reference.upper()
+        kept = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
+        seen = [event.sighting async for event in kept if event.sighting and event.sighting.reference == wanted]
+        if not seen:
+            raise CommandError(f"there is no alert {wanted}; see: aegis alerts list")
+        request = ShowPictures(chip=seen[0].chip, frame=seen[0].frame, entry=seen[0].entry)
+        found = await ask(bus, "pictures-show", request)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, data in found.items():
+        path = arguments.out / f"{wanted}-{name}"
+        write_private(path, base64.b64decode(data))
+        print(path)
 
 
 async def set_state(arguments: argparse.Namespace, state: SiteState) -> None:

@@ -20,6 +20,7 @@ SERVICES = ("registry", "detect", "embed", "match", "notify", "ingest")
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 KNOWS_SECRETS = ("registry", "notify")
 """Services that expand variables of the site file, and so inherit the whole environment."""
+HOLDS_SITE_KEY = ("registry", "ingest", "match", "notify")
 HARMLESS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -120,7 +121,8 @@ def service_environment(state: State, running: Running, service: str, replica: s
         inherited = dict(os.environ)
     else:
         inherited = {name: value for name, value in os.environ.items() if name in HARMLESS or name.startswith("AEGIS_")}
-    inherited.pop("AEGIS_HTTP_PORT", None)
+    for name in ("AEGIS_HTTP_PORT", "AEGIS_SITE_KEY_FILE"):
+        inherited.pop(name, None)
     whip = {"AEGIS_WHIP_HOST": running.whip_host, "AEGIS_WHIP_PORT": str(running.whip_port if replica == "0" else 0)}
     if running.whip_public:
         whip |= {"AEGIS_WHIP_CERT": str(state.whip / "whip.pem"), "AEGIS_WHIP_KEY": str(state.whip / "whip.key")}
@@ -133,7 +135,7 @@ def service_environment(state: State, running: Running, service: str, replica: s
         "AEGIS_REPLICA": replica,
         "AEGIS_RUN": running.run,
         "AEGIS_SITE_FILE": running.site_file,
-        "AEGIS_SITE_KEY_FILE": str(site_key_file()),
+        **({"AEGIS_SITE_KEY_FILE": str(site_key_file())} if service in HOLDS_SITE_KEY else {}),
         "AEGIS_MODELS_DIR": str(models_dir()),
         "AEGIS_LOG_FILE": str(state.logs / f"{service}-{replica}.log"),
         **whip,

@@ -130,8 +130,8 @@ async def _ready(plan: Plan, bus: Bus) -> None:
         if ready >= set(SERVICES):
             return
         for child in plan.children.values():
-            if child.refused.is_set():
-                raise CommandError(f"{child.name} cannot start: {child.last_words()}", NEEDS_A_PERSON)
+            if child.refusal:
+                raise CommandError(f"{child.name} cannot start: {child.refusal}", NEEDS_A_PERSON)
         if time.monotonic() > deadline:
             missing = ", ".join(sorted(set(SERVICES) - ready))
             raise CommandError(f"not ready after {READY_SECONDS:g} s: {missing}; see {plan.state.logs}")

@@ -135,7 +135,7 @@ class CameraLooks:
             look=track.looks,
             captured_at=view.frame.captured_at,
             first_captured_at=track.first_captured_at,
-            seen_at=now,
+            seen_at=track.seen_at,
             media_time=view.frame.media_time,
             quality=view.quality,
             chip=view.chip,
@@ -159,7 +159,7 @@ class CameraLooks:
             key = (identity, track.best.look)
             if kept := self._kept.get(key):
                 self._kept[key] = replace(kept, sent_at=now)
-            looks.append(replace(track.best, seen_at=now))
+            looks.append(replace(track.best, seen_at=track.seen_at))
             if track.unsent is not None:
                 looks.append(self._send(identity, track, track.unsent, now))
         return looks

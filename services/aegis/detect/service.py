@@ -105,19 +105,24 @@ class Detect:
 
     async def work(self) -> None:
         """Serve the cameras in turn, for ever."""
+        tended = time.monotonic()
         while True:
             message = self._slots.take()
             if message is not None:
                 self._working = True
                 await self._process(message)
                 self._working = False
+                if time.monotonic() - tended > IDLE_SECONDS:
+                    # One camera's frames must not keep another's last faces in memory; one this old may still come.
+                    self._idle(time.time() - STALE_SECONDS)
+                    tended = time.monotonic()
                 continue
             self._arrived.clear()
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self._arrived.wait()
             except TimeoutError:
-                self._idle()
+                self._idle(time.time())
 
     async def _process(self, message: Msg) -> None:
         frame = await self._context.read(FrameCaptured, message)
@@ -195,11 +200,11 @@ class Detect:
         loop = asyncio.get_running_loop()
         return codec.encode(await loop.run_in_executor(self._worker, self._finder.picture, kept))
 
-    def _idle(self) -> None:
-        """End the tracks of cameras that send nothing any more."""
-        now = time.time()
+    def _idle(self, until: float) -> None:
+        """End the tracks of cameras that sent nothing of late, all of whose frames up to ``until`` have come."""
         for _, _, looks in self._cameras.values():
-            looks.idle(now)
+            looks.idle(until)
+            looks.forget(time.time())
         metrics.TRACKS.set(sum(c[2].live for c in self._cameras.values()))
 
 

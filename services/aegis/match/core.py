@@ -1,12 +1,13 @@
 """Matching, pure: the evidence of each track and the decision whom it shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aegis.contracts.messages import Category, EmbeddedLook, EntryRecord, FacesEmbedded
+from aegis.vision.embedding import normalise
 from aegis.vision.scoring import Evidence, Gallery, Look, best_evidence
 
 FORGET_SECONDS = 10.0
@@ -15,8 +16,11 @@ LOOKS_KEPT = 16
 SAME_PERSON = 0.3
 """Looks of one track below this cosine are of two people, one of whom took the other's place: not one evidence."""
 
-TrackKey = tuple[str, int, int]
-"""Camera, lease of its detector, track."""
+LATEST = 253_402_300_800.0
+"""The year 10000, which no event can be written for."""
+
+TrackKey = tuple[str, int, str, int]
+"""Camera, lease of its detector, template version, track."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +56,9 @@ class TrackEvidence:
         self._leases[faces.camera] = newest
         return faces.lease < newest
 
-    def add(self, camera: str, lease: int, look: EmbeddedLook, vector: NDArray[np.float32]) -> list[Look]:
-        """Add a look and give those of its track that show the same person as it does, best first."""
-        track = self._tracks.setdefault((camera, lease, look.track), _Track())
+    def add(self, faces: FacesEmbedded, look: EmbeddedLook, vector: NDArray[np.float32]) -> list[Look]:
+        """Add a look of a message and give those of its track that show the same person as it does, best first."""
+        track = self._tracks.setdefault((faces.camera, faces.lease, faces.embedder, look.track), _Track())
         track.looks[look.look] = Look(vector=vector, weight=max(look.quality, 1e-3))
         track.seen_at = max(track.seen_at, look.seen_at)
         if len(track.looks) > LOOKS_KEPT:
@@ -70,41 +74,65 @@ class TrackEvidence:
 
 
 class Watchlist:
-    """The entries that can be matched, as one gallery for each template version."""
+    """The entries that can be matched, as one gallery for each template version.
+
+    ``unusable`` says why others cannot: one broken template must not keep everybody else from being matched.
+    """
 
     def __init__(self, entries: Mapping[str, EntryRecord], version: int) -> None:
         self.entries = dict(entries)
         self.version = version
-        versions = {entry.embedder for entry in entries.values()}
-        self._galleries = {version: _gallery(entries, version) for version in versions}
+        self.unusable: dict[str, str] = {}
+        templates: dict[str, dict[str, NDArray[np.float32]]] = {}
+        for name, entry in entries.items():
+            fellows = templates.setdefault(entry.embedder, {})
+            try:
+                fellows[name] = _templates(entry, _dimension(fellows))
+            except ValueError as error:
+                self.unusable[name] = str(error)
+        self._galleries = {version: Gallery.build(fellows) for version, fellows in templates.items()}
+        self._dimensions = {version: _dimension(fellows) for version, fellows in templates.items()}
+
+    def dimension(self, embedder: str) -> int | None:
+        """Give how many numbers a vector of this template version has; None while nobody is enrolled with it."""
+        return self._dimensions.get(embedder)
 
     def best(self, embedder: str, looks: list[Look], categories: Mapping[str, Category]) -> tuple[str, Evidence] | None:
-        """Give the entry whose evidence is highest above its category's threshold, or None.
+        """Give the entry with the best evidence of those that reach their category's threshold, or None.
 
-        One track shows one person, so it is the best entry or nobody.
+        One track shows one person, so it is one entry or nobody.
         """
         gallery = self._galleries.get(embedder)
         if gallery is None:
             return None
         passing = [
-            (evidence.score - category.threshold, name, evidence)
+            (evidence.score, name, evidence)
             for name, evidence in best_evidence(gallery, looks)
             if (category := categories.get(self.entries[name].category)) and evidence.score >= category.threshold
         ]
         if not passing:
             return None
-        _, name, evidence = max(passing, key=lambda item: (item[2].score, item[1]))
+        _, name, evidence = max(passing, key=lambda item: item[:2])
         return name, evidence
 
 
-def _gallery(entries: Mapping[str, EntryRecord], version: str) -> Gallery:
-    return Gallery.build(
-        {
-            name: np.stack([np.frombuffer(template.vector, "<f4") for template in entry.templates])
-            for name, entry in entries.items()
-            if entry.embedder == version and entry.templates
-        }
-    )
+def _templates(entry: EntryRecord, dimension: int | None) -> NDArray[np.float32]:
+    rows = normalise(np.stack([np.frombuffer(template.vector, "<f4") for template in entry.templates]))
+    if dimension is not None and rows.shape[1] != dimension:
+        raise ValueError(f"{dimension} numbers are expected, not {rows.shape[1]}")
+    return rows
+
+
+def _dimension(templates: Mapping[str, NDArray[np.float32]]) -> int | None:
+    return next((rows.shape[1] for rows in templates.values()), None)
+
+
+def not_after(faces: FacesEmbedded, now: float) -> FacesEmbedded:
+    """Give a message none of whose looks was seen later than now.
+
+    A sender's clock that is ahead would write into the time to come, where it hides later visits.
+    """
+    return replace(faces, looks=tuple(replace(look, seen_at=min(look.seen_at, now)) for look in faces.looks))
 
 
 def find(
@@ -113,18 +141,35 @@ def find(
     """Add the looks of a message to the evidence and give the people that it now shows.
 
     Raises:
-        ValueError: a vector is not of unit length, not finite, or of another dimension than its look's neighbours.
+        ValueError: naming the field, when a look has a vector that is not of unit length or not of the gallery's
+            dimension, a quality outside 0 to 1 or a time that is none. Nothing of the message is evidence then.
 
     """
     found = []
-    for look in faces.looks:
-        vector = np.frombuffer(look.vector, "<f4")
-        length = float(np.linalg.norm(vector.astype(np.float64)))
-        if not abs(length - 1) < 1e-3:  # noqa: PLR2004 - float32 rounding stays far below; also refuses NaN
-            raise ValueError(f"looks.vector: unit length is expected, not {length:g}")
-        looks = evidence.add(faces.camera, faces.lease, look, vector)
+    dimension = watchlist.dimension(faces.embedder)
+    vectors = [_checked(look, dimension) for look in faces.looks]
+    for look, vector in zip(faces.looks, vectors, strict=True):
+        looks = evidence.add(faces, look, vector)
         best = watchlist.best(faces.embedder, looks, categories)
         if best:
             entry = watchlist.entries[best[0]]
             found.append(Match(entry=entry, category=categories[entry.category], evidence=best[1], look=look))
     return found
+
+
+def _checked(look: EmbeddedLook, dimension: int | None) -> NDArray[np.float32]:
+    """Give a look's vector."""
+    for name in ("captured_at", "first_captured_at", "seen_at"):
+        if not 0 <= getattr(look, name) < LATEST:
+            raise ValueError(f"looks.{name}: a time is expected, not {getattr(look, name):g}")
+    if not 0 <= look.quality <= 1:
+        raise ValueError(f"looks.quality: 0 to 1 is expected, not {look.quality:g}")
+    if len(look.vector) % 4:
+        raise ValueError(f"looks.vector: {len(look.vector)} bytes are no float32 numbers")
+    vector = np.frombuffer(look.vector, "<f4")
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if not abs(length - 1) < 1e-3:  # noqa: PLR2004 - float32 rounding stays far below; also refuses NaN
+        raise ValueError(f"looks.vector: unit length is expected, not {length:g}")
+    if dimension is not None and len(vector) != dimension:
+        raise ValueError(f"looks.vector: {dimension} numbers are expected, not {len(vector)}")
+    return vector

@@ -21,7 +21,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from aegis.contracts import codec, subjects
 from aegis.contracts.alerts import LIFETIME, Sighting, Story
 from aegis.contracts.messages import CameraRecord, EntryRecord, FacesEmbedded, LookFound, LookRequested
-from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, Watchlist, find
+from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, Watchlist, find, not_after
 from aegis.match.stories import Stories, Verdict, new_alert
 from aegis.runtime import metrics, sealing
 from aegis.runtime.buckets import Bucket, Mirror
@@ -78,6 +78,8 @@ class Matcher:
                 except (sealing.SealError, codec.DecodeError) as error:
                     log.error("watchlist entry %s cannot be read and is not matched: %s", key, error)  # noqa: TRY400
             self._watchlist = Watchlist(entries, self.entries.revision)
+            for key, problem in self._watchlist.unusable.items():
+                log.error("the templates of watchlist entry %s cannot be matched: %s", key, problem)
             metrics.GALLERY.set(len(entries))
             self._context.health.detail |= {"entries": len(entries), "watchlist_version": self.entries.revision}
 
@@ -129,7 +131,7 @@ class Matcher:
             await message.ack()
             return
         try:
-            found = find(self._watchlist, site.categories, faces, self._evidence)
+            found = find(self._watchlist, site.categories, not_after(faces, time.time()), self._evidence)
         except ValueError as error:
             await self._context.dead_letter(message, str(error))
             await message.term()

@@ -71,7 +71,7 @@ def _rows(seen: Sighting, zone: dt.tzinfo) -> list[tuple[str, str]]:
 
 
 def _pictures(seen: Sighting, shown: Shown | None) -> str:
-    look = f"To see the pictures: aegis alerts list, reference {one_line(seen.reference)}."
+    look = f"To see the pictures: aegis alerts picture {one_line(seen.reference)} --out FOLDER"
     if shown is None:
         return f"Pictures are not sent by mail. {look}"
     if shown.probe and shown.photo:

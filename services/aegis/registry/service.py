@@ -3,10 +3,12 @@
     registry.<operation> ──► one leader ──► buckets watchlist, photos, cameras (sealed) and policy
     site.yaml ───────────────────┘
 
-Operations: camera-add, camera-remove, camera-list, watchlist-add, watchlist-remove, watchlist-list, state-set.
+Operations: camera-add, camera-remove, camera-list, watchlist-add, watchlist-remove, watchlist-list, pictures-show,
+state-set.
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -30,6 +32,7 @@ from aegis.contracts.messages import (
     Remove,
     Reply,
     SetState,
+    ShowPictures,
     SiteRecord,
     Template,
 )
@@ -50,7 +53,7 @@ log = logging.getLogger(__name__)
 M = TypeVar("M")
 LEADER = "leader"
 MIN_FPS, MAX_FPS = 0.1, 30.0
-LISTED_URL = "{scheme}://{host}{path}"
+TRANSPORTS = ("tcp", "udp")
 
 
 class RequestError(ValueError):
@@ -80,7 +83,7 @@ class Registry:
         self._sealer = sealer
         self._enroller = enroller
         self._worker = ThreadPoolExecutor(1, "enrol")
-        self._buckets = {name: Bucket(bus, name) for name in ("watchlist", "photos", "cameras", "policy")}
+        self._buckets = {name: Bucket(bus, name) for name in ("watchlist", "photos", "cameras", "policy", "evidence")}
         self._one_at_a_time = asyncio.Lock()
         self.mirrors = {name: Mirror(bus, name, reader) for name in ("watchlist", "cameras", "policy")}
         self.leases = Leases(bus, "registry", context.settings.replica, self._lead)
@@ -98,6 +101,7 @@ class Registry:
             "watchlist-add": self._operation(AddEntry, self._add_entry),
             "watchlist-remove": self._operation(Remove, self._remove_entry),
             "watchlist-list": self._operation(ListAll, self._list_entries),
+            "pictures-show": self._operation(ShowPictures, self._show_pictures),
             "state-set": self._operation(SetState, self._set_state),
         }
         served = []
@@ -158,6 +162,10 @@ class Registry:
             raise RequestError(str(error)) from None
         if not MIN_FPS <= request.fps <= MAX_FPS:
             raise RequestError(f"fps: {MIN_FPS} to {MAX_FPS} is expected, not {request.fps:g}")
+        if request.transport not in TRANSPORTS:
+            raise RequestError(f"transport: one of {', '.join(TRANSPORTS)} is expected, not {request.transport!r}")
+        if url.startswith("whip:") and not request.token:
+            raise RequestError("a whip camera needs a token")
         if request.camera in self._cameras():
             raise RequestError(f"camera {request.camera!r} is there already; remove it first")
         record = core.place_camera(replace(request, url=url), self._cameras(), "cli")
@@ -189,22 +197,23 @@ class Registry:
         if not request.photos:
             raise RequestError("at least one photo is needed")
         identity = secrets.token_hex(6)
-        templates, warnings = [], []
-        for number, data in enumerate(request.photos, 1):
-            template, photo, warning = await self._enrol(data, f"photo {number}", f"{identity}.{number}")
+        enrolled = [
+            await self._enrol(data, f"photo {number}", f"{identity}.{number}")
+            for number, data in enumerate(request.photos, 1)
+        ]
+        # Only now: of a request that is refused no photo is kept.
+        for template, photo, _ in enrolled:
             await self._put("photos", template.photo, photo)
-            templates.append(template)
-            warnings += [warning] if warning else []
         entry = EntryRecord(
             id=identity,
             name=request.name.strip(),
             category=request.category,
             embedder=self._enroller.card.template_version,
             added_at=time.time(),
-            templates=tuple(templates),
+            templates=tuple(template for template, _, _ in enrolled),
         )
         await self._write("watchlist", identity, entry)
-        return {**_listed_entry(entry), "warnings": warnings}
+        return {**_listed_entry(entry), "warnings": [warning for _, _, warning in enrolled if warning]}
 
     async def _enrol(self, data: bytes, photo: str, key: str) -> tuple[Template, bytes, str]:
         loop = asyncio.get_running_loop()
@@ -221,11 +230,11 @@ class Registry:
                 kept = await self._buckets["photos"].get(old.photo)
                 if kept is None:
                     continue
-                photo = self._sealer.open("photos", old.photo, kept.value)
                 try:
+                    photo = self._sealer.open("photos", old.photo, kept.value)
                     template, _, _ = await self._enrol(photo, f"{entry.name}, {old.photo}", old.photo)
                     templates.append(template)
-                except core.EnrolmentError as error:
+                except (core.EnrolmentError, sealing.SealError) as error:
                     log.error("a kept photo cannot be enrolled again: %s", error)  # noqa: TRY400
             if templates:
                 await self._write("watchlist", entry.id, replace(entry, embedder=version, templates=tuple(templates)))
@@ -241,6 +250,20 @@ class Registry:
 
     async def _list_entries(self, _: ListAll) -> object:
         return [_listed_entry(entry) for entry in sorted(self._entries().values(), key=lambda entry: entry.added_at)]
+
+    async def _show_pictures(self, request: ShowPictures) -> object:
+        """Open the pictures that a person needs to judge an alert; what is gone is left out."""
+        entry = self._entries().get(request.entry)
+        wanted = {"probe.png": ("evidence", request.chip), "frame.jpg": ("evidence", request.frame)}
+        if entry is not None:
+            wanted["enrolled.jpg"] = ("photos", entry.templates[0].photo)
+        found = {}
+        for name, (bucket, key) in wanted.items():
+            if kept := await self._buckets[bucket].get(key):
+                found[name] = base64.b64encode(self._sealer.open(bucket, key, kept.value)).decode()
+        if not found:
+            raise RequestError("its pictures are not kept any more")
+        return found
 
     # Policy
 
@@ -308,9 +331,8 @@ def _listed_camera(record: CameraRecord) -> dict[str, Any]:
     """Show a camera without what is secret in its address."""
     parts = urlsplit(record.url)
     shown = record.url
-    if parts.hostname:
-        port = f":{parts.port}" if parts.port else ""
-        shown = LISTED_URL.format(scheme=parts.scheme, host=f"{parts.hostname}{port}", path=parts.path)
+    if parts.netloc:
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     listed = {key: value for key, value in asdict(record).items() if key not in ("token", "url")}
     return {**listed, "url": shown}
 

@@ -213,6 +213,15 @@ class ListAll:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShowPictures:
+    """Ask for the pictures behind an alert, by its keys, and the photo of the person it names."""
+
+    chip: str
+    frame: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetState:
     state: SiteState
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 
@@ -120,7 +120,7 @@ class SiteFile:
         identity = self._token(site, "id", "site")
         kind = self._choice(site, "kind", KINDS, "")
         jurisdiction = self._text(site, "jurisdiction", "")
-        if reason := REFUSED.get((kind, jurisdiction)):
+        if reason := REFUSED.get((kind, jurisdiction.upper())):
             self._problem(site.line_of("jurisdiction"), f"refused: {reason}")
         default = SiteState.ARMED if kind == "demo" else SiteState.DISARMED
         state = self._choice(site, "state", tuple(s.value for s in SiteState), default.value)
@@ -299,11 +299,20 @@ def check_camera_url(url: str, folder: Path) -> str:
         if not name:
             raise ValueError("file: is followed by a path")
         return f"file:{(folder / name).resolve()}"
-    if parts.scheme.startswith("rtsp") and not parts.hostname:
-        raise ValueError("rtsp:// is followed by a host")
+    if parts.scheme.startswith("rtsp"):
+        _check_host(parts)
     if parts.scheme == "usb" and not parts.path:
         raise ValueError("usb: is followed by a device, as in usb:/dev/video0 or usb:0")
     return url
+
+
+def _check_host(parts: SplitResult) -> None:
+    if not parts.hostname:
+        raise ValueError("rtsp:// is followed by a host")
+    try:
+        _ = parts.port
+    except ValueError:  # whose text may hold a piece of the password
+        raise ValueError("its port is no number to 65535; write / and # of a password as %2F and %23") from None
 
 
 def _scheme(url: str) -> str:
@@ -389,9 +398,11 @@ def read(path: Path, environ: Mapping[str, str]) -> SiteFile:
         node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
     except OSError as error:
         raise SiteFileError(path, [f": {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise SiteFileError(path, [f":{mark.line + 1 if mark else 1}: not YAML: {error}"]) from None
+        # The whole text would quote the line, in which a password may stand.
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is nested too deeply"
+        raise SiteFileError(path, [f":{mark.line + 1 if mark else 1}: not YAML: {problem}"]) from None
     if not isinstance(node, yaml.MappingNode):
         raise SiteFileError(path, [":1: a map with site, cameras, categories, notify is expected"])
     return SiteFile(path, _Map(node), environ)

@@ -148,7 +148,7 @@ ROLES: dict[str, Role] = {
         "registry",
         (
             *_leases("registry"),
-            *(right for bucket in ("cameras", "watchlist", "photos") for right in _reads(f"KV_{bucket}")),
+            *(right for bucket in ("cameras", "watchlist", "photos", "evidence") for right in _reads(f"KV_{bucket}")),
             *(f"$KV.{bucket}.>" for bucket in ("policy", "cameras", "watchlist", "photos")),
         ),
         (subjects.registry("*"),),
@@ -162,6 +162,10 @@ ROLES: dict[str, Role] = {
             *_reads("KV_policy"),
         ),
         subscribe=(),
+    ),
+    "integrator": Role(
+        publish=(*_reads(subjects.ALERTS), *_reads(subjects.CAMERAS)),
+        subscribe=(subjects.alert("*", "*", "*"), subjects.camera("*", "*")),
     ),
     "admin": Role(publish=(">",), subscribe=(">",)),
 }

@@ -105,7 +105,7 @@ async def test_no_picture_leaves_the_site_where_pictures_are_off(world: World, t
         await world.delivered(await world.publish(chip="k1.probe"), "email", GUARD)
     [mail] = server.of(GUARD)
     assert images_of(mail) == {}
-    assert "aegis alerts list, reference K7Q-2MX" in text_of(mail)
+    assert "aegis alerts picture K7Q-2MX --out FOLDER" in text_of(mail)
 
 
 async def test_a_mail_does_not_wait_for_a_picture_that_never_comes(world: World, sink: MailServer) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ LABEL_VALUES = {
 }
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Lay out a table of Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
@@ -73,14 +73,16 @@ def settings_page() -> str:
     parts = [
         "# Settings\n\n",
         MADE,
-        "\nEach service reads its settings from environment variables, once, at its start. All bad ones are reported "
-        "together and the process ends with exit code 2.\n\n"
-        "`aegis up` gives every service its address, key file, CA, replica, run, site file, site key, models folder, "
-        "log file and WHIP settings, whatever the environment says, except that it takes the site key from "
-        "`AEGIS_SITE_KEY_FILE` and the models folder from `AEGIS_MODELS_DIR`. Other `AEGIS_*` variables reach every "
-        "service.\n\n"
-        "The commands that ask a running system read `AEGIS_BUS_URL`, `AEGIS_BUS_CA` and `AEGIS_KEY_FILE`, if the "
-        "first is set; otherwise they find the system through its state directory.\n\n",
+        (
+            "\nEach service reads its settings from environment variables, once, at its start. All bad ones are "
+            "reported together and the process ends with exit code 2.\n\n"
+            "`aegis up` gives every service its address, key file, CA, replica, run, site file, site key, models "
+            "folder, log file and WHIP settings, whatever the environment says, except that it takes the site key "
+            "from `AEGIS_SITE_KEY_FILE` and the models folder from `AEGIS_MODELS_DIR`. Other `AEGIS_*` variables reach "
+            "every service, but for `AEGIS_HTTP_PORT`.\n\n"
+            "The commands that ask a running system read `AEGIS_BUS_URL`, `AEGIS_BUS_CA` and `AEGIS_KEY_FILE`, if the "
+            "first is set; otherwise they find the system through its state directory.\n\n"
+        ),
         "## Every service\n\n",
         _settings_table(dataclasses.fields(ServiceSettings), ServiceSettings),
     ]
@@ -118,9 +120,11 @@ def commands_page() -> str:
     parts = [
         "# Commands\n\n",
         MADE,
-        "\nEvery command ends with 0 when it did what it was asked, 1 when it could not, 2 when it was asked wrongly "
-        "or a person must mend something first, and 130 when it was interrupted. A problem is one sentence on standard "
-        "error. Options stand after the command, not before it.\n",
+        (
+            "\nEvery command ends with 0 when it did what it was asked, 1 when it could not, 2 when it was asked "
+            "wrongly or a person must mend something first, and 130 when it was interrupted. A problem is one sentence "
+            "on standard error. Options stand after the command, not before it.\n"
+        ),
     ]
     for words, command in commands(parser()):
         parts.append(f"\n## {' '.join(words)}\n\n{_about(parser(), words)}\n\n")
@@ -179,8 +183,11 @@ def metrics_page() -> str:
     parts = [
         "# Metrics\n\n",
         MADE,
-        "\nEvery service answers `/metrics` in Prometheus' text format, on the port that `aegis status --json` shows "
-        "as `port`. Each also gives the `process_*` metrics of its own process. All durations are seconds.\n\n",
+        (
+            "\nEvery service answers `/metrics` in Prometheus' text format, on the port that `aegis status --json` "
+            "shows as `port`. Each also gives the `process_*` metrics of its own process. "
+            "All durations are seconds.\n\n"
+        ),
     ]
     rows = [
         (f"`{_exposed(m)}`", m._type, ", ".join(f"`{n}`" for n in m._labelnames), m._documentation) for m in declared()
@@ -243,7 +250,7 @@ TABLES = {"subjects": subjects_table, "streams": streams_table}
 
 def between(text: str, name: str) -> str:
     """Give what stands between the marks of a table."""
-    return text.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0]
+    return text.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->", maxsplit=1)[0]
 
 
 def write() -> None:
@@ -253,7 +260,8 @@ def write() -> None:
     path = ROOT / "ARCHITECTURE.md"
     text = path.read_text()
     for name, make in TABLES.items():
-        text = text.replace(between(text, name), make())
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        text = f"{before}<!-- {name} -->\n{make()}{rest[len(between(text, name)) :]}"
     path.write_text(text)
 
 

@@ -57,7 +57,7 @@ Reference:   K7Q-2MX
 Valid until: 14:13:22 CET; after that it is history
 
 What to do: A person must decide: compare before acting; this is not proof.
-Pictures are not sent by mail. To see the pictures: aegis alerts list, reference K7Q-2MX.
+Pictures are not sent by mail. To see the pictures: aegis alerts picture K7Q-2MX --out FOLDER.
 
 DRILL. This is an exercise, not a real alert.
 """
@@ -95,7 +95,7 @@ def test_a_picture_that_is_missing_is_said_to_be() -> None:
         said = words.compose(sighting(), zone=ZONE, shown=shown)
         assert missing in said.plain
         assert missing in Page(said.html).said
-        assert "aegis alerts list, reference K7Q-2MX" in said.plain
+        assert "aegis alerts picture K7Q-2MX --out FOLDER" in said.plain
 
 
 def test_the_page_says_what_the_text_says() -> None:
