@@ -93,9 +93,8 @@ async def main() -> None:
             for alert in await system.alerts("raised"):
                 waited = cloudevents.seconds(alert["raised_at"]) - cloudevents.seconds(alert["first_captured_at"])
                 if waited > SLOW:
-                    print(
-                        f"{alert['person']}: {waited:.2f} s after the first look, score {alert['score']} of {alert['looks']} looks"
-                    )
+                    judged = f"score {alert['score']} of {alert['looks']} looks"
+                    print(f"{alert['person']}: {waited:.2f} s after the first look, {judged}")
     figures = status["latencies"]
     first, matched, mail = (
         figures[f"{w}"] for w in ("first usable look to alert", "matched look to alert", "alert to email")

@@ -34,9 +34,11 @@ class System:
         return (self.folder / "up.log").read_text()
 
     async def start(self, *options: str) -> None:
-        command = [AEGIS, "up", "--config", self.folder / "site.yaml", "--state", self.state.directory, *options]
+        command = [str(AEGIS), "up", "--config", str(self.folder / "site.yaml"), "--state", str(self.state.directory)]
         with (self.folder / "up.log").open("wb") as log:
-            self.process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=self.environ)
+            self.process = await asyncio.create_subprocess_exec(
+                *command, *options, stdout=log, stderr=log, env=self.environ
+            )
 
     async def wait(self, patience: float = 90) -> int:
         assert self.process is not None
@@ -72,7 +74,7 @@ class System:
     async def enrol(self, name: str, *photos: Path, category: str = "barred") -> str:
         options = [word for photo in photos for word in ("--photo", photo)]
         await self.command("watchlist", "add", name, "--category", category, *options)
-        return next(e["id"] for e in await self.json("watchlist", "list") if e["name"] == name)
+        return next(str(e["id"]) for e in await self.json("watchlist", "list") if e["name"] == name)
 
     async def json(self, *words: object) -> Any:
         return json.loads(await self.command(*words, "--json"))

@@ -1,5 +1,5 @@
-import io
 import contextlib
+import io
 import os
 
 from aegis.runtime.model_progress import progress_bar

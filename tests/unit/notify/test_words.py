@@ -57,7 +57,7 @@ Reference:   K7Q-2MX
 Valid until: 14:13:22 CET; after that it is history
 
 What to do: A person must decide: compare before acting; this is not proof.
-Pictures are not sent by mail. To see the pictures: aegis alerts picture K7Q-2MX --out FOLDER.
+Pictures are not sent by mail. To see the pictures: aegis alerts picture K7Q-2MX --out FOLDER
 
 DRILL. This is an exercise, not a real alert.
 """
