@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 1.5
 """How long one pull request waits on the server."""
 CLOSE_SECONDS = 1.5
+SUBSCRIBE_SECONDS = 1.0
 WRONG_LAST_SEQUENCE = (10071, 10164)
 CONCURRENT_REPLIES = 16
 
@@ -239,7 +240,12 @@ class Bus:
 
     async def subscribe(self, subject: str, handler: Callable[[Msg], Awaitable[None]]) -> Subscription:
         """Hand every message to ``handler``, one at a time; it must not wait for anything slow."""
-        return await self.client.subscribe(subject, cb=handler)
+        subscription = await self.client.subscribe(subject, cb=handler)
+        # Who is told that this listens may ask at once.
+        with contextlib.suppress(nats.errors.Error, OSError):
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await self.flush()
+        return subscription
 
     async def serve(self, subject: str, answer: Callable[[Msg], Awaitable[bytes | None]]) -> Subscription:
         """Answer requests concurrently; None is no answer."""
@@ -259,7 +265,7 @@ class Bus:
             task.add_done_callback(running.discard)
             task.add_done_callback(_report)
 
-        return await self.client.subscribe(subject, cb=handle)
+        return await self.subscribe(subject, handle)
 
     async def last(self, stream: str, subject: str) -> RawStreamMsg | None:
         """Read the newest message that a stream keeps of a subject."""

@@ -15,6 +15,8 @@ from aegis.runtime import topology
 from aegis.runtime.certificates import issue, write_private
 
 HOST = "127.0.0.1"
+LEAST_ROOM = 1 << 20
+"""Bytes that must be free: with less the server soon fails to write, and then stores nothing until it is restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,14 @@ def check_store(directory: Path) -> str:
         probe.unlink()
     except OSError as error:
         return f"{directory}: {error.strerror}"
+    if (free := room(directory)) < LEAST_ROOM:
+        return f"{directory}: {free // 1024} KB are free, at least {LEAST_ROOM // 1024} are needed"
     return ""
+
+
+def room(directory: Path) -> int:
+    """Give how many bytes are free for a directory."""
+    return shutil.disk_usage(directory).free
 
 
 def _key(path: Path) -> str:
@@ -103,6 +112,7 @@ tls {{
 jetstream {{
   store_dir: "{server.directory / "jetstream"}"
   max_memory_store: 1GB
+  # What the disk holds: by itself the server would set aside room that a small disk does not have.
   max_file_store: 1TB
   sync_interval: always
 }}

@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import nats.errors
 from aiohttp import web
 from prometheus_client import ProcessCollector, generate_latest
 
@@ -103,6 +104,9 @@ def main(service: Service[S]) -> None:
         log.error("cannot start: %s", error)  # noqa: TRY400 - a person's mistake needs no stack trace
         print(f"aegis {service.name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    except nats.errors.Error as error:
+        print(f"aegis {service.name}: the bus at {settings.bus_url} refuses this key: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     except BaseExceptionGroup as group:
         if refusals := group.subgroup((StartError, sealing.SealError)):
             print(f"aegis {service.name}: {_first(refusals)}", file=sys.stderr)  # noqa: T201
@@ -135,10 +139,9 @@ async def _run(service: Service[S], settings: S) -> None:
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    if not connecting.done() and not connecting.cancelled():
-        # Only the wait for a bus that is away needs this; a built service leaves when it sees ``stop``.
-        await asyncio.wait({connecting}, timeout=STOP_SECONDS / 2)
-        connecting.cancel()
+    # A built service leaves when it sees ``stop``; only the wait for a bus that is away must be cut short.
+    await asyncio.wait({connecting}, timeout=STOP_SECONDS / 2)
+    await tasks.end([connecting])
     with contextlib.suppress(asyncio.CancelledError):
         await connecting
 
@@ -169,8 +172,7 @@ async def _serve(service: Service[S], settings: S, config: BusConfig, stop: asyn
             log.info("ready", extra={"port": port})
             ending = {asyncio.create_task(stop.wait()), asyncio.create_task(bus.closed.wait())}
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
-            for task in ending:
-                task.cancel()
+            await tasks.end(ending)
             health.ready = False
         if bus.closed.is_set() and not stop.is_set():
             raise ExceptionGroup("stopping", [ConnectionError("the bus connection was closed for good")])

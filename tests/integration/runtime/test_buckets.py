@@ -13,7 +13,7 @@ from tests.integration.runtime.conftest import kill, restart, start
 from tests.integration.runtime.gate import gate
 
 from aegis.contracts import subjects
-from aegis.runtime import topology
+from aegis.runtime import tasks, topology
 from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import Bus, BusUnavailableError, ConflictError
 from aegis.runtime.consumers import Consumer, consume
@@ -167,8 +167,7 @@ async def mirrored(bus: Bus, name: str = "policy") -> AsyncIterator[Mirror]:
         yield mirror
         assert not task.done()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await tasks.end([task])
 
 
 def values(mirror: Mirror) -> dict[str, bytes]:

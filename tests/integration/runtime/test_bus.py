@@ -105,11 +105,11 @@ async def test_in_a_flood_the_newest_frame_of_each_camera_survives(bus: Bus, ser
                     frame = number.to_bytes(4) + bytes(60_000)
                     assert await sender.publish(subjects.frame_captured(1, camera), frame)
                 if number % 8 == 0:
-                    await sender.client.flush()
-            await sender.client.flush()
+                    await sender.flush()
+            await sender.flush()
 
     await bus.subscribe(subjects.frame_captured("*", "*"), lay_down)
-    await bus.client.flush()
+    await bus.flush()
     flooding = asyncio.create_task(asyncio.to_thread(asyncio.run, flood()))
     async with asyncio.timeout(30):
         while any(not numbers or numbers[-1] != frames - 1 for numbers in seen.values()):
@@ -178,7 +178,7 @@ async def test_frames_are_dropped_while_disconnected_and_not_sent_later(bus: Bus
             heard.append(message.data)
 
         await listener.subscribe("frames", hear)
-        await listener.client.flush()
+        await listener.flush()
         assert await bus.publish("frames", b"before")
         await until(lambda: heard == [b"before"], "the first frame")
         await kill(server)
@@ -187,7 +187,7 @@ async def test_frames_are_dropped_while_disconnected_and_not_sent_later(bus: Bus
             assert not await bus.publish("frames", bytes(60_000))
         await start(server)
         await until(lambda: bus.connected and listener.connected and listener.generation == 2, "both are back")
-        await listener.client.flush()
+        await listener.flush()
         assert await bus.publish("frames", b"after")
         await until(lambda: heard[-1] == b"after", "the frame after")
     assert heard == [b"before", b"after"]
@@ -206,7 +206,7 @@ async def test_what_is_stored_while_the_server_is_away_arrives_once(bus: Bus, se
     assert sorted(sequences) == list(range(1, 51))
     assert await count(bus, subjects.DEAD) == 50
     # Nothing that was buffered comes after.
-    await bus.client.flush()
+    await bus.flush()
     assert await count(bus, subjects.DEAD) == 50
 
 
@@ -233,7 +233,7 @@ async def test_a_hook_after_reconnecting_that_fails_is_called_again(bus: Bus, se
     bus.on_reconnect(hook)
     await restart(server)
     await until(lambda: calls == [2, 2], "it is called until it is through")
-    await bus.client.flush()
+    await bus.flush()
     assert bus.generation == 2, "the failing hook cost no connection"
 
 
@@ -266,16 +266,18 @@ async def test_leaving_with_an_open_consumer_is_quick(bus: Bus, server: Server, 
 
 
 async def test_a_slow_answer_does_not_hold_back_a_fast_one(bus: Bus, server: Server) -> None:
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
 
     async def answer(message: Msg) -> bytes:
         if message.data == b"slow":
+            begun.set()
             await release.wait()
         return message.data
 
     await bus.serve("ask", answer)
     async with server.connect() as asking:
         slow = asyncio.create_task(asking.request("ask", b"slow"))
+        await begun.wait()
         assert await asking.request("ask", b"fast", patience=2) == b"fast"
         assert not slow.done()
         release.set()
@@ -296,7 +298,7 @@ async def test_so_many_answers_are_in_hand_at_once_and_no_more(bus: Bus) -> None
     await bus.serve("ask", answer)
     asked = [asyncio.create_task(bus.request("ask", b"")) for _ in range(3 * CONCURRENT_REPLIES)]
     await until(lambda: running == CONCURRENT_REPLIES, "all places are taken")
-    await bus.client.flush()
+    await bus.flush()
     release.set()
     await asyncio.gather(*asked)
     assert most == CONCURRENT_REPLIES

@@ -16,7 +16,7 @@ from tests.bus import Server, until
 from tests.integration.runtime.conftest import kill, start
 from tests.integration.runtime.replica import Sample, note
 
-from aegis.runtime import topology
+from aegis.runtime import tasks, topology
 from aegis.runtime.bus import Bus
 from aegis.runtime.leases import STOP_AFTER, TIME_TO_LIVE, Lease, Leases, fair_share
 
@@ -49,8 +49,7 @@ async def join(
             yield replica
             assert not task.done()
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await tasks.end([task])
 
 
 @contextlib.asynccontextmanager
@@ -236,14 +235,15 @@ async def is_paused_and_wakes(server: Server, directory: Path) -> None:
     async with join(server, "a", FIVE, samples) as a, process(server, "paused", FIVE, log) as program:
         await until(lambda: _both_hold(a, log), "two share")
         program.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
         before = await samples_of(log)
         await until(lambda: len(a.held) == 5, "the other has all", 12)
-        await asyncio.sleep(20 - 12 + 2)
+        await asyncio.sleep(max(0.0, stopped + 20 - time.monotonic()))
         program.send_signal(signal.SIGCONT)
         # It wakes, does no harm, and takes part again.
         await until(lambda: len(a.held) == 3, "two share again")
         theirs = await samples_of(log)
-    woken = {}
+    woken: dict[tuple[str, int], Sample] = {}
     for sample in theirs[len(before) :]:
         woken.setdefault((sample.resource, sample.epoch), sample)
     old = {(sample.resource, sample.epoch) for sample in before[-40:]}

@@ -1,0 +1,153 @@
+"""One example of every message and event, whose bytes are committed beside this file in ``golden/``.
+
+``python -m tests.wire.examples`` writes the files that are missing, for a new kind of message. It never changes one
+that is there: those bytes are on the wire and in stores, and must be read for ever.
+"""
+
+from pathlib import Path
+
+from aegis.contracts import alerts, cameras, cloudevents, codec, messages
+from aegis.contracts.alerts import Sighting
+from aegis.contracts.cameras import CameraReport
+from aegis.contracts.cloudevents import CloudEvent
+from aegis.contracts.messages import Severity, SiteState
+
+GOLDEN = Path(__file__).with_name("golden")
+
+NOON = 1_780_000_000.25
+
+MESSAGES: tuple[object, ...] = (
+    messages.FrameCaptured(
+        camera="lobby", lease=41, sequence=7, captured_at=NOON, media_time=1.5, jpeg=b"\xff\xd8\xff\xd9"
+    ),
+    messages.FacesDetected(
+        camera="lobby",
+        lease=41,
+        detector="yunet-2023mar",
+        looks=(
+            messages.Look(
+                track=3,
+                look=1,
+                captured_at=NOON,
+                first_captured_at=NOON - 2,
+                seen_at=NOON + 1,
+                media_time=None,
+                quality=0.875,
+                chip=bytes(range(12)),
+            ),
+        ),
+    ),
+    messages.FacesEmbedded(
+        camera="lobby",
+        lease=41,
+        detector="yunet-2023mar",
+        embedder="sface-2021dec",
+        looks=(
+            messages.EmbeddedLook(
+                track=3,
+                look=1,
+                captured_at=NOON,
+                first_captured_at=NOON - 2,
+                seen_at=NOON + 1,
+                media_time=1.5,
+                quality=0.875,
+                vector=bytes(range(16)),
+            ),
+        ),
+    ),
+    messages.LookRequested(camera="lobby", lease=41, track=3, look=1),
+    messages.LookFound(chip_png=b"\x89PNG", frame_jpeg=b"\xff\xd8", problem=""),
+    messages.SiteRecord(
+        id="north",
+        name="North High",
+        kind="k12-school",
+        jurisdiction="US-PA",
+        state=SiteState.ARMED,
+        run="r1",
+        categories={"barred": messages.Category(severity=Severity.CRITICAL, threshold=0.625)},
+    ),
+    messages.CameraRecord(
+        id="lobby",
+        partition=3,
+        url="rtsp://user:word@10.0.0.7/stream2",
+        name="Lobby",
+        fps=2.5,
+        loop=True,
+        transport="udp",
+        token="t",
+        origin="site",
+    ),
+    messages.EntryRecord(
+        id="p1",
+        name="A Person",
+        category="barred",
+        embedder="sface-2021dec",
+        added_at=NOON,
+        templates=(messages.Template(vector=bytes(range(16)), photo="p1-1"),),
+    ),
+    messages.Reply(problem="no", body='{"a": 1}'),
+    messages.AddCamera(
+        camera="lobby", url="file:/clips/a.mkv", name="Lobby", fps=2.5, loop=True, transport="udp", token="t"
+    ),
+    messages.AddEntry(name="A Person", category="barred", photos=(b"\xff\xd8", b"\x89PNG")),
+    messages.Remove(id="p1"),
+    messages.ListAll(),
+    messages.ShowPictures(chip="a1-chip", frame="a1-frame", entry="p1"),
+    messages.SetState(state=SiteState.DISARMED),
+    messages.DeadLetter(service="embed", subject="a.b", problem="chip: is missing", size=12, at=NOON),
+    messages.LeaseRecord(owner="0"),
+    messages.DeliveryRecord(
+        alert="a1", channel="email", recipient="r1", state="sent", at=NOON, detail="250 OK", attempts=2
+    ),
+)
+
+_SIGHTING = Sighting(
+    alert="a1",
+    reference="K7Q2",
+    site="north",
+    site_name="North High",
+    category="barred",
+    severity=Severity.HIGH,
+    entry="p1",
+    person="A Person",
+    camera="lobby",
+    camera_name="Lobby",
+    captured_at=NOON,
+    media_time=1.5,
+    first_captured_at=NOON - 2,
+    score=0.75,
+    threshold=0.5,
+    looks=3,
+    track="lobby-41-3",
+    detector="yunet-2023mar",
+    embedder="sface-2021dec",
+    watchlist_version=12,
+    raised_at=NOON,
+    expires_at=NOON + 600,
+    drill=False,
+    chip="a1-chip",
+    frame="a1-frame",
+)
+_REPORT = CameraReport(
+    site="north", camera="lobby", camera_name="Lobby", reported_at=NOON, reason="no route", revision=9, run="r1"
+)
+
+EVENTS: dict[str, tuple[CloudEvent, object]] = {
+    "alert-raised": (alerts.event(alerts.RAISED, "e1", _SIGHTING), _SIGHTING),
+    "alert-sighted": (alerts.event(alerts.SIGHTED, "e2", _SIGHTING), _SIGHTING),
+    "camera-online": (cameras.event(cameras.ONLINE, "e3", _REPORT), _REPORT),
+    "camera-offline": (cameras.event(cameras.OFFLINE, "e4", _REPORT), _REPORT),
+    "camera-ended": (cameras.event(cameras.ENDED, "e5", _REPORT), _REPORT),
+}
+
+
+def files() -> dict[Path, bytes]:
+    """Give every golden file and the bytes that this version would write into it."""
+    found = {GOLDEN / f"{type(message).__name__}.bin": codec.encode(message) for message in MESSAGES}
+    return found | {GOLDEN / f"{name}.json": cloudevents.dump(event) for name, (event, _) in EVENTS.items()}
+
+
+if __name__ == "__main__":
+    for path, content in files().items():
+        if not path.exists():
+            path.write_bytes(content)
