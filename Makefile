@@ -8,7 +8,7 @@ LOCKS := requirements/build.lock requirements/all.lock
 
 .PHONY: run test setup models tools check lock bench clean
 
-run: setup  ## the demonstration: a drill on this machine; WHIP=0.0.0.0:8480 lets phones in
+run: setup  ## the demonstration: a drill on this machine; WHIP=ADDRESS:8480 lets phones in
 	$(BIN)/aegis demo --state var/demo $(if $(WHIP),--whip $(WHIP))
 
 test: setup tools check  ## every check and every test

@@ -56,7 +56,7 @@ show it your own camera (another terminal):
   a webcam   {aegis} camera add webcam usb:/dev/video0
   RTSP       LOBBY_PASSWORD=... {aegis} camera add lobby 'rtsp://user:${{LOBBY_PASSWORD}}@10.0.0.7/stream2'
   a browser  PHONE_TOKEN=... {aegis} camera add phone whip: --token-env PHONE_TOKEN, then open {whip}
-  a phone    the same, after: make run WHIP=0.0.0.0:8480 (then by https, with this machine's own certificate)
+  a phone    the same, after: make run WHIP=ADDRESS:8480, with this machine's address (then https)
   and enrol yourself: {aegis} watchlist add 'My name' --category barred --photo me.jpg"""
 
 

@@ -51,7 +51,7 @@ def _alert_line(kind: str, seen: Sighting) -> str:
     word = "ALERT" if kind == alerts.RAISED else "still in view"
     drill = "DRILL " if seen.drill else ""
     who = f"{seen.person} ({seen.category}, {seen.severity.value})"
-    sure = f"score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} looks"
+    sure = f"score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} look{'s' if seen.looks > 1 else ''}"
     return f"{clock(seen.captured_at)} {drill}{word} {seen.reference}: {who} at {seen.camera_name}, {sure}"
 
 
@@ -68,6 +68,13 @@ def parse(data: bytes) -> Event:
         return Event(raw=data, type=event.type, camera=sighting.camera, sighting=sighting)
     report = cloudevents.from_data(CameraReport, event.data)
     return Event(raw=data, type=event.type, camera=report.camera, reason=report.reason, report=report)
+
+
+def _readable(data: bytes) -> Event | None:
+    try:
+        return parse(data)
+    except codec.DecodeError:
+        return None
 
 
 async def read(bus: Bus, stream: str, reader: str, policy: DeliverPolicy, *, to_end: bool) -> AsyncIterator[Event]:
@@ -90,10 +97,9 @@ async def read(bus: Bus, stream: str, reader: str, policy: DeliverPolicy, *, to_
                 if message.metadata.sequence.stream <= seen:
                     continue
                 seen = message.metadata.sequence.stream
-                try:
-                    yield parse(message.data)
-                except codec.DecodeError:
-                    continue
+                # One that cannot be read may still be the newest, so it is passed over but not forgotten.
+                if event := _readable(message.data):
+                    yield event
                 if to_end and message.metadata.num_pending == 0:
                     return
 

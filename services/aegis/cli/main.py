@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import importlib.metadata
 import logging
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     listed.add_argument("--json", action="store_true", help="as JSON")
     root = _common(argparse.ArgumentParser(prog="aegis", description="Watchlist alerts for sites with cameras."))
     root.set_defaults(state=default_state(), key=None)
+    root.add_argument("--version", action="version", version=f"aegis {importlib.metadata.version('aegis-watch')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("up", parents=[common], help="run everything on this machine")
@@ -45,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     actions = commands.add_parser("alerts", help="alerts of the running system").add_subparsers(
         dest="action", required=True
     )
-    actions.add_parser("list", parents=[common, listed], help="all that are kept")
+    actions.add_parser("list", parents=[common, listed], help="all that are kept, sightings too")
     picture = actions.add_parser("picture", parents=[common], help="the pictures behind one, to compare")
     picture.add_argument("reference", metavar="REFERENCE", help="as in the mail, for example K7Q-2MX")
     picture.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write them")
@@ -87,7 +89,7 @@ def _watchlist(
 ) -> None:
     actions = command.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", parents=[common], help="enrol a person")
-    add.add_argument("name", metavar="NAME")
+    add.add_argument("name", metavar="NAME", help="the person's name, as it will stand in alerts")
     add.add_argument("--category", required=True, help="one of the site file's categories")
     add.add_argument("--photo", action="append", required=True, metavar="FILE", help="may be given several times")
     actions.add_parser("list", parents=[common, listed], help="everybody on it")

@@ -48,9 +48,12 @@ class Child:
                 continue
             if time.monotonic() - started > STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            reason = self.last_words()
             self.refusal = self._complaint() if code == NEEDS_A_PERSON else ""
-            self._tell(f"{self.name} ended ({_why(code)}){': ' + reason if reason else ''}; starting it again")
+            if self.refusal:
+                self._tell(f"{self.name} cannot start: {self.refusal}; trying again")
+            else:
+                reason = self.last_words()
+                self._tell(f"{self.name} ended ({_why(code)}){': ' + reason if reason else ''}; starting it again")
             self.restarts += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

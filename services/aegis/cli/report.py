@@ -74,7 +74,8 @@ def services(answers: list[dict[str, Any]]) -> list[str]:
 def summary(answers: list[dict[str, Any]], events: Sequence[Event], missed: Mapping[str, str]) -> str:
     """Say what a run did."""
     raised = [event.sighting for event in events if event.type == alerts.RAISED and event.sighting]
-    lines = ["", f"done: {len(raised)} alerts"]
+    sighted = sum(event.type == alerts.SIGHTED for event in events)
+    lines = ["", f"done: {len(raised)} alerts" + (f", {sighted} more sightings of open visits" if sighted else "")]
     lines += [f"  {s.camera}: {s.person} ({s.category}) at {clock(s.captured_at)}, score {s.score:.2f}" for s in raised]
     lines += [f"  {camera} was not played: {reason}" for camera, reason in missed.items()]
     return "\n".join([*lines, *(f"  {line}" for line in figures(answers))])
@@ -89,5 +90,6 @@ def cameras(answers: list[dict[str, Any]]) -> list[str]:
             reason = f": {state['reason']}" if state.get("reason") else ""
             lines.append(f"camera {name:<16} {state['state']}{reason}, {captured:.0f} frames")
         if whip := answer["detail"].get("whip"):
-            lines.append(f"browsers and phones deliver to {whip}")
+            delivers = whip.startswith("http")
+            lines.append(f"{'browsers and phones deliver to' if delivers else 'no browser can be a camera:'} {whip}")
     return lines

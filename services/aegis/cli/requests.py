@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
+import nkeys
 import numpy as np
 from nats.js.api import DeliverPolicy
 
@@ -21,15 +22,28 @@ from aegis.cli import events, report
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State
 from aegis.contracts import codec, subjects
-from aegis.contracts.messages import AddCamera, AddEntry, ListAll, Remove, Reply, SetState, ShowPictures, SiteState
-from aegis.runtime import site_file, status
-from aegis.runtime.bus import Bus, BusUnavailableError, PayloadTooLargeError
+from aegis.contracts.messages import (
+    AddCamera,
+    AddEntry,
+    ListAll,
+    Remove,
+    Reply,
+    SetState,
+    ShowPictures,
+    SiteRecord,
+    SiteState,
+)
+from aegis.runtime import policy, site_file, status
+from aegis.runtime.buckets import Bucket
+from aegis.runtime.bus import Bus, BusConfig, BusUnavailableError, PayloadTooLargeError
 from aegis.runtime.certificates import write_private
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 PHOTO_BYTES = 900_000
 PHOTO_SIDES = (1600, 1200, 800, 640)
+LONGEST_SIDE = 4096
+"""A photo can be few bytes and many pixels, which would fill the registry's memory."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -37,14 +51,26 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 async def connected(arguments: argparse.Namespace) -> AsyncIterator[Bus]:
     """Connect to the running system as the person whose key file was given."""
     config = State(arguments.state).bus_config(arguments.key)
-    if config.key is not None and not config.key.exists():
-        raise CommandError(f"there is no key file {config.key}; give one with --as")
+    _check_files(config)
     try:
         async with asyncio.timeout(CONNECT_SECONDS) as patience, Bus.connect(config, "cli") as bus:
             patience.reschedule(None)
             yield bus
     except TimeoutError:
         raise CommandError(f"the bus at {config.url} does not answer; is the system running?") from None
+
+
+def _check_files(config: BusConfig) -> None:
+    if config.ca is not None and not config.ca.is_file():
+        raise CommandError(f"there is no certificate {config.ca} of the bus's authority; set AEGIS_BUS_CA to it")
+    if config.key is None:
+        return
+    try:
+        nkeys.from_seed(bytearray(config.key.read_bytes().strip()))
+    except OSError as error:
+        raise CommandError(f"key file {config.key}: {error.strerror}; give one with --as") from None
+    except nkeys.NkeysError:
+        raise CommandError(f"{config.key} is no key file; give one with --as") from None
 
 
 async def ask(bus: Bus, operation: str, request: object) -> Any:  # noqa: ANN401 - JSON
@@ -56,7 +82,9 @@ async def ask(bus: Bus, operation: str, request: object) -> Any:  # noqa: ANN401
     """
     try:
         data = await bus.request(subjects.registry(operation), codec.encode(request), patience=ANSWER_SECONDS)
-    except (BusUnavailableError, PayloadTooLargeError) as error:
+    except BusUnavailableError as error:
+        raise CommandError(f"{error}; it may have been done or not: look before you try again") from None
+    except PayloadTooLargeError as error:
         raise CommandError(str(error)) from None
     reply = codec.decode(Reply, data)
     if reply.problem:
@@ -171,7 +199,7 @@ def shrink(path: Path, limit: int) -> bytes:
         image = None
     if image is None:
         raise CommandError(f"{path}: cannot be read as a picture; give a JPEG or PNG file")
-    if len(data) <= limit:
+    if len(data) <= limit and max(image.shape[:2]) <= LONGEST_SIDE:
         return data
     for side in PHOTO_SIDES:
         scale = min(1.0, side / max(image.shape[:2]))
@@ -189,8 +217,24 @@ async def show_alerts(arguments: argparse.Namespace) -> None:
             stream = events.follow(bus, "cli", (subjects.ALERTS,))
         else:
             stream = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
-        async for event in stream:
-            print(event.raw.decode() if arguments.json else event.line(), flush=True)
+        watching = asyncio.create_task(_tell_absence(bus))
+        try:
+            async for event in stream:
+                print(event.raw.decode() if arguments.json else event.line(), flush=True)
+        finally:
+            watching.cancel()
+
+
+async def _tell_absence(bus: Bus) -> None:
+    """Say on standard error when the system goes away and when it is back, so that silence is not taken for peace."""
+    there = True
+    while True:
+        await asyncio.sleep(0.5)
+        if bus.connected != there:
+            there = bus.connected
+            print(
+                "aegis: the system is back" if there else "aegis: the system is away; waiting for it", file=sys.stderr
+            )
 
 
 async def pictures(arguments: argparse.Namespace) -> None:
@@ -221,12 +265,17 @@ async def show_status(arguments: argparse.Namespace) -> None:
     """``aegis status``."""
     async with connected(arguments) as bus:
         answers = await status.collect(bus)
-    if not answers:
-        raise CommandError("no service answers")
+        if not answers:
+            raise CommandError("no service answers")
+        entry = await Bucket(bus, policy.BUCKET).get(policy.SITE)
+    site = codec.decode(SiteRecord, entry.value) if entry else None
     if arguments.json:
         latencies, counts = report.latencies(answers), report.counts(answers)
-        print(json.dumps({"services": answers, "latencies": latencies, "counts": counts}, indent=2))
+        known = {"id": site.id, "name": site.name, "state": site.state.value} if site else None
+        print(json.dumps({"site": known, "services": answers, "latencies": latencies, "counts": counts}, indent=2))
         return
+    if site:
+        print(f"{site.name} is {site.state.value}{': no face is processed' * (site.state is SiteState.DISARMED)}\n")
     print("\n".join([*report.services(answers), "", *report.cameras(answers), "", *report.figures(answers)]))
 
 

@@ -18,6 +18,8 @@ from aegis.runtime.certificates import write_private
 
 SERVICES = ("registry", "detect", "embed", "match", "notify", "ingest")
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+SMALL_PICTURES = {"OPENCV_IO_MAX_IMAGE_PIXELS": str(2**25)}
+"""A picture of a few bytes can be larger than the memory; no service needs one above 33 megapixels."""
 KNOWS_SECRETS = ("registry", "notify")
 """Services that expand variables of the site file, and so inherit the whole environment."""
 HOLDS_SITE_KEY = ("registry", "ingest", "match", "notify")
@@ -129,6 +131,7 @@ def service_environment(state: State, running: Running, service: str, replica: s
     return {
         **inherited,
         **SINGLE_THREAD,
+        **SMALL_PICTURES,
         "AEGIS_BUS_URL": server.url,
         "AEGIS_BUS_CA": str(server.ca),
         "AEGIS_KEY_FILE": str(server.key(service)),

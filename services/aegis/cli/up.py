@@ -28,6 +28,9 @@ from aegis.runtime.site_file import SiteFile, SiteFileError
 READY_SECONDS = 30.0
 STOP_SECONDS = 3.0
 BUS_STOP_SECONDS = 1.0
+ROOM_SECONDS = 1.0
+ENOUGH_ROOM = 2
+"""So many times the least is free before the bus is trusted with it again."""
 QUIET_POLLS = 3
 """So many times in a row nothing may be in hand before the pipeline counts as drained."""
 
@@ -66,14 +69,15 @@ def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
     except OSError as error:
         raise CommandError(f"site key {site_key_file()}: {error.strerror}", 2) from None
     if problem := bus_server.check_store(state.directory):
-        raise CommandError(f"the state directory cannot be used: {problem}", 2)
-    _check_port(whip.host, whip.port, needed=any(camera.url.startswith("whip:") for camera in site.cameras()))
+        raise CommandError(f"the state directory cannot be used: {problem}; mend that, or give another --state", 2)
+    with _only_one(state):
+        _check_port(whip.host, whip.port, needed=any(camera.url.startswith("whip:") for camera in site.cameras()))
     ensure_models()
     state.logs.mkdir(exist_ok=True, mode=0o700)
     running = Running(
         pid=os.getpid(),
         run=secrets.token_hex(6),
-        port=bus_server.free_port(),
+        port=bus_server.keep_port(state.bus_directory),
         site_file=str(config.resolve()),
         whip_host=whip.host,
         whip_port=whip.port,
@@ -94,7 +98,7 @@ async def up(plan: Plan, started: Callable[[Bus], Awaitable[None]] | None = None
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     began = time.monotonic()
     with _only_one(plan.state):
-        async with _bus(plan) as bus, _services(plan), _printing(plan, bus):
+        async with _bus(plan) as bus, _services(plan), _printing(plan, bus), _room(plan):
             stopping = asyncio.create_task(stop.wait())
             working = asyncio.create_task(_work(plan, bus, began, started))
             await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +130,9 @@ async def _ready(plan: Plan, bus: Bus) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         answers = await status.collect(bus, wait=0.3, enough=len(SERVICES))
-        ready = {answer["service"] for answer in answers if answer["ready"]}
+        ready = {
+            a["service"] for a in answers if a["ready"] and (a["service"] != "registry" or a["detail"].get("leading"))
+        }
         if ready >= set(SERVICES):
             return
         for child in plan.children.values():
@@ -233,16 +239,37 @@ async def _printing(plan: Plan, bus: Bus) -> AsyncIterator[None]:
         task.cancel()
 
 
+@contextlib.asynccontextmanager
+async def _room(plan: Plan) -> AsyncIterator[None]:
+    """Watch the room in the state directory: a bus that ran out of it stores nothing until it is started again."""
+    task = asyncio.create_task(_watch_room(plan))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _watch_room(plan: Plan) -> None:
+    full = False
+    while True:
+        free = bus_server.room(plan.state.directory)
+        if not full and free < bus_server.LEAST_ROOM:
+            full = True
+            say(f"no room in the state directory {plan.state.directory}: alerts cannot be stored; free some")
+        elif full and free >= ENOUGH_ROOM * bus_server.LEAST_ROOM:
+            full = False
+            say("there is room again; starting the bus anew")
+            await plan.children["nats-server"].stop(BUS_STOP_SECONDS)
+        await asyncio.sleep(ROOM_SECONDS)
+
+
 def _check_port(host: str, port: int, *, needed: bool) -> None:
-    if not needed:
-        return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CommandError(
-                f"whip: {host}:{port} cannot be used ({error.strerror}); choose another "
-                "under whip: listen: in the site file",
-                2,
-            ) from None
+            choose = "choose another under whip: listen: in the site file"
+            if needed:
+                raise CommandError(f"whip: {host}:{port} cannot be used ({error.strerror}); {choose}", 2) from None
+            say(f"note: no browser or phone can be a camera, since {host}:{port} is not free; {choose}")

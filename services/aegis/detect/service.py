@@ -67,7 +67,7 @@ class Detect:
         self._partitions: dict[str, Lease] = {}
         self._cameras: dict[str, tuple[Lease, int, CameraLooks]] = {}
         self._working = False
-        self.policy = Policy(bus, f"detect-{replica}")
+        self.policy = Policy(bus, f"detect-{replica}", context.settings.run)
         self.leases = Leases(bus, "detect", replica, self._hold)
         self._records = Mirror(bus, "cameras", f"detect-{replica}")
         metrics.LEASES.labels("detect").set_function(lambda: len(self._partitions))

@@ -68,7 +68,7 @@ class Embed:
         self._model = model
         self._worker = ThreadPoolExecutor(1, "embed")
         self._in_hand = 0
-        self.policy = Policy(context.bus, f"embed-{context.settings.replica}")
+        self.policy = Policy(context.bus, f"embed-{context.settings.replica}", context.settings.run)
         context.health.busy = lambda: self._in_hand
 
     async def work(self) -> None:

@@ -105,7 +105,7 @@ class Capture:
         except CaptureError as error:
             outcome = error
         except av.FFmpegError as error:
-            outcome = CaptureError(explain(error))
+            outcome = CaptureError(explain(error) + self._which(error))
         except Exception as error:  # noqa: BLE001 - a camera's bytes must not end the service; its text may hold the URL
             outcome = CaptureError(f"cannot be read ({type(error).__name__})")
         self._tell(self._finish, outcome)
@@ -127,6 +127,12 @@ class Capture:
             self._tell(self._changed.set)
         if overtaken is not None:
             self._tell(self._slow)
+
+    def _which(self, error: av.FFmpegError) -> str:
+        """Name the file or device that is missing; an address is not named, since it may hold a password."""
+        if not isinstance(error, av.error.FileNotFoundError):
+            return ""
+        return f": {_address(self._record)[0].removeprefix('file:')}"
 
     def _play(self) -> str:
         if core.is_file(self._record.url):

@@ -49,7 +49,6 @@ class IngestSettings(ServiceSettings):
     whip_port: int = setting(8480, "Port of that; 0 picks a free one.", least=0, most=65535)
     whip_cert: Path | None = setting(None, "Certificate chain (PEM) with which it is served.")
     whip_key: Path | None = setting(None, "The certificate's key (PEM).")
-    run: str = setting("", "Name of the running system: within one, a file that plays once is played once.")
 
 
 class Cameras:
@@ -62,7 +61,7 @@ class Cameras:
         self._site_id = ""
         self._outputs: dict[str, Output] = {}
         self.known: dict[str, Known] = {}
-        self.policy = Policy(bus, reader, self._policy_changed)
+        self.policy = Policy(bus, reader, settings.run, self._policy_changed)
         self.mirror = Mirror(bus, "cameras", reader)
         self.leases = Leases(bus, "ingest", settings.replica, self._hold)
         self.site = Site(bus, self.policy, settings.run, lambda: self._site_id, {})

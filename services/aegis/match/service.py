@@ -60,7 +60,7 @@ class Matcher:
         self._fetching: set[asyncio.Task[None]] = set()
         self._names: dict[str, str] = {}
         self._in_hand = 0
-        self.policy = Policy(bus, reader)
+        self.policy = Policy(bus, reader, context.settings.run)
         self.entries = Mirror(bus, "watchlist", reader)
         self.cameras = Mirror(bus, "cameras", reader)
         self.leases = Leases(bus, "match", context.settings.replica, self._hold)
@@ -80,8 +80,9 @@ class Matcher:
             self._watchlist = Watchlist(entries, self.entries.revision)
             for key, problem in self._watchlist.unusable.items():
                 log.error("the templates of watchlist entry %s cannot be matched: %s", key, problem)
-            metrics.GALLERY.set(len(entries))
-            self._context.health.detail |= {"entries": len(entries), "watchlist_version": self.entries.revision}
+            usable = len(entries) - len(self._watchlist.unusable)
+            metrics.GALLERY.set(usable)
+            self._context.health.detail |= {"entries": usable, "watchlist_version": self.entries.revision}
 
         await self.entries.run(changed)
 

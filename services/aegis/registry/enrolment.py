@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aegis.registry.core import POOR_QUALITY, EnrolmentError, choose_face
 from aegis.runtime import inference
 from aegis.runtime.inference import announce, open_model
-from aegis.runtime.models import load_cards
+from aegis.runtime.models import ModelError, load_cards
 from aegis.vision import yunet
 from aegis.vision.alignment import align
 from aegis.vision.embedding import normalise, to_tensor
@@ -22,6 +22,9 @@ DETECTOR = "yunet-2023mar"
 WIDTHS = (640, 1280, 320)
 """A face can be too small at one width and too large for the detector at another."""
 CONFIDENT = 0.7
+"""From this score on a detection is a face that may be meant."""
+SUSPECTED = 0.3
+"""From this score on a detection might be a bystander and is hidden in what is kept."""
 MARGIN = 1.0
 """How much around the face is kept of a photo, in face sizes: enough to enrol it again with another model."""
 KEPT_SIDE = 640
@@ -38,11 +41,17 @@ class Enrolled:
 
 
 class Enroller:
-    """Detector and embedder for photos. One thread at a time uses it."""
+    """Detector and embedder for photos. One thread at a time uses it.
+
+    Raises ModelError when ``embedder`` names no embedder, or a model cannot be opened.
+    """
 
     def __init__(self, models: Path, cards: Path | None, embedder: str, provider: str) -> None:
         known = load_cards(cards)
-        self.card = known[embedder]
+        embedders = {name: card for name, card in known.items() if card.task == "embed"}
+        if embedder not in embedders:
+            raise ModelError(f"AEGIS_EMBEDDER={embedder!r} names no embedder; known are {', '.join(embedders)}")
+        self.card = embedders[embedder]
         self._detector = open_model(known[DETECTOR], models, provider=provider)
         self._embedder = open_model(self.card, models, provider=provider)
 
@@ -64,17 +73,31 @@ class Enroller:
         quality = assess(face, chip, image.shape)
         warning = ""
         if quality.flaw or quality.score < POOR_QUALITY:
-            warning = f"{photo}: a poor view ({quality.flaw or f'quality {quality.score:.2f}'}); add a better photo"
-        return Enrolled(vector=vector, photo_jpeg=_crop(redact(image, face.box, others), face), warning=warning)
+            why = quality.flaw or f"quality {quality.score:.2f} of 1"
+            warning = f"{photo}: a poor view ({why}), by which the person may not be found; add a better photo"
+        return Enrolled(vector=vector, photo_jpeg=self._crop(redact(image, face.box, others), face), warning=warning)
 
     def _find(self, image: NDArray[np.uint8]) -> list[Face]:
-        for width in WIDTHS:
-            tensor, scale = yunet.letterbox(image, width)
-            outputs = self._detector.run(tensor)
-            faces = yunet.decode(outputs, height=tensor.shape[2], width=tensor.shape[3], score_threshold=CONFIDENT)
-            if faces:
-                return [face.scaled(1 / scale) for face in faces]
-        return []
+        return next((faces for width in WIDTHS if (faces := self._search(image, width, CONFIDENT))), [])
+
+    def _search(self, image: NDArray[np.uint8], width: int, certainty: float) -> list[Face]:
+        tensor, scale = yunet.letterbox(image, width)
+        outputs = self._detector.run(tensor)
+        faces = yunet.decode(outputs, height=tensor.shape[2], width=tensor.shape[3], score_threshold=certainty)
+        return [face.scaled(1 / scale) for face in faces]
+
+    def _crop(self, image: NDArray[np.uint8], face: Face) -> bytes:
+        """Cut out the face and what is around it, with whoever else can be found there hidden."""
+        x, y, width, height = face.box
+        top, left = max(0, int(y - MARGIN * height)), max(0, int(x - MARGIN * width))
+        part = image[top : int(y + (1 + MARGIN) * height), left : int(x + (1 + MARGIN) * width)]
+        scale = min(1.0, KEPT_SIDE / max(part.shape[:2]))
+        if scale < 1:
+            part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        box = ((x - left) * scale, (y - top) * scale, width * scale, height * scale)
+        # Once more: what is too small or too faint to be found in the whole photo can be clear enough here.
+        part = redact(part, box, self._search(part, KEPT_SIDE, SUSPECTED))
+        return cv2.imencode(".jpg", part, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
 
 
 def _read(data: bytes, photo: str) -> NDArray[np.uint8]:
@@ -85,14 +108,3 @@ def _read(data: bytes, photo: str) -> NDArray[np.uint8]:
     if image is None:
         raise EnrolmentError(f"{photo}: cannot be read as a picture; give a JPEG or PNG file")
     return np.asarray(image, np.uint8)
-
-
-def _crop(image: NDArray[np.uint8], face: Face) -> bytes:
-    x, y, width, height = face.box
-    top, bottom = max(0, int(y - MARGIN * height)), int(y + (1 + MARGIN) * height)
-    left, right = max(0, int(x - MARGIN * width)), int(x + (1 + MARGIN) * width)
-    part = image[top:bottom, left:right]
-    scale = min(1.0, KEPT_SIDE / max(part.shape[:2]))
-    if scale < 1:
-        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    return cv2.imencode(".jpg", part, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()

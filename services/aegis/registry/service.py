@@ -70,7 +70,6 @@ class RegistrySettings(ServiceSettings):
     model_cards_dir: Path | None = setting(None, "Folder with the site's own model cards.")
     embedder: str = setting("sface-2021dec", "Id of the embedder's model card; embed must use the same.")
     provider: str = setting("auto", "What runs the models; `auto` takes the fastest one.", choices=PROVIDERS)
-    run: str = setting("", "Name of the running system: within it, a state that people set outlives a restart.")
 
 
 class Registry:
@@ -108,11 +107,13 @@ class Registry:
         for name, operation in operations.items():
             served.append(await self._bus.serve(subjects.registry(name), self._answer(operation, lease)))
         self.leading.set()
+        self._context.health.detail["leading"] = True
         log.info("leading")
         try:
             await asyncio.Event().wait()
         finally:
             self.leading.clear()
+            self._context.health.detail["leading"] = False
             for subscription in served:
                 with contextlib.suppress(Exception):
                     await subscription.unsubscribe()
@@ -145,6 +146,9 @@ class Registry:
                 PayloadTooLargeError,
             ) as error:
                 return codec.encode(Reply(problem=str(error)))
+            except Exception:  # whoever asks must not wait for an answer that never comes
+                log.exception("a request on %s failed", message.subject)
+                return codec.encode(Reply(problem="the registry made a mistake; its log says which"))
             return codec.encode(Reply(body=json.dumps(body)))
 
         return answer
@@ -269,7 +273,11 @@ class Registry:
 
     def _site(self) -> SiteRecord | None:
         entry = self.mirrors["policy"].entries.get(SITE)
-        return codec.decode(SiteRecord, entry.value) if entry else None
+        try:
+            return codec.decode(SiteRecord, entry.value) if entry else None
+        except codec.DecodeError as error:
+            log.error("the site's policy cannot be read: %s", error)  # noqa: TRY400
+            return None
 
     async def _set_state(self, request: SetState) -> object:
         site = self._site()
@@ -287,13 +295,14 @@ class Registry:
         except site_file.SiteFileError as error:
             raise StartError(str(error)) from None
         merged = core.merge_site(replace(site, run=self._context.settings.run), self._site())
-        if merged != self._site():
-            await self._store("policy", SITE, codec.encode(merged))
         plan = core.plan_cameras(cameras, self._cameras())
         for record in plan.write:
             await self._write("cameras", core.camera_key(record), record)
         for record in plan.remove:
             await self._delete("cameras", core.camera_key(record))
+        # Last, since from then on this run's cameras are watched.
+        if merged != self._site():
+            await self._store("policy", SITE, codec.encode(merged))
         for entry in self._entries().values():
             if entry.category not in merged.categories:
                 log.warning("%s is listed as %s, a category that is gone: not matched", entry.id, entry.category)
@@ -308,6 +317,25 @@ class Registry:
             except (sealing.SealError, codec.DecodeError) as error:
                 log.error("%s %s cannot be read: %s", bucket, key, error)  # noqa: TRY400
         return found
+
+    def check_key(self) -> None:
+        """Check that this is the key with which the site was sealed: nothing may be added under another one.
+
+        Raises:
+            SealError: naming what it does not open, when it opens nothing of what is there.
+
+        """
+        problem: sealing.SealError | None = None
+        for bucket in ("watchlist", "cameras"):
+            for key, entry in self.mirrors[bucket].entries.items():
+                try:
+                    self._sealer.open(bucket, key, entry.value)
+                except sealing.SealError as error:
+                    problem = problem or error
+                else:
+                    return
+        if problem is not None:
+            raise problem
 
     async def _write(self, bucket: str, key: str, record: object) -> None:
         await self._put(bucket, key, codec.encode(record))
@@ -356,8 +384,6 @@ async def build(context: Context[RegistrySettings]) -> AsyncIterator[None]:
         enroller = await asyncio.to_thread(
             Enroller, settings.models_dir, settings.model_cards_dir, settings.embedder, settings.provider
         )
-    except KeyError:
-        raise StartError(f"AEGIS_EMBEDDER={settings.embedder!r} names no model card") from None
     except ModelError as error:
         raise StartError(str(error)) from None
     context.health.detail |= enroller.describe()
@@ -367,6 +393,7 @@ async def build(context: Context[RegistrySettings]) -> AsyncIterator[None]:
             start(mirror.run())
         for mirror in service.mirrors.values():
             await mirror.synced.wait()
+        service.check_key()
         start(service.leases.run())
         yield
 

@@ -1,5 +1,6 @@
 """A private nats-server for one machine: its certificate, a key for each role, its configuration and its process."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -65,6 +66,20 @@ def free_port(host: str = HOST) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def keep_port(directory: Path) -> int:
+    """Give the port of the last time if it is free, so that whoever is connected finds the bus again."""
+    kept = directory / "port"
+    with contextlib.suppress(OSError, ValueError), socket.socket() as probe:
+        port = int(kept.read_text())
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return port
+    port = free_port()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_private(kept, str(port).encode())
+    return port
 
 
 def check_store(directory: Path) -> str:

@@ -44,5 +44,6 @@ def configure(service: str, replica: str, level: str, file: Path | None) -> None
     handler.setFormatter(JsonFormatter(service, replica))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("nats").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in record.getMessage())
     for chatty in ("aioice", "aiortc", "libav", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

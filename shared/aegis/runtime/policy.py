@@ -16,9 +16,14 @@ SITE = "site"
 
 
 class Policy:
-    """A live copy of the site's record. Until one was read, nothing is armed."""
+    """A live copy of the site's record. Until one was read, nothing is armed.
 
-    def __init__(self, bus: Bus, reader: str, changed: Callable[[], Awaitable[None]] | None = None) -> None:
+    ``run`` names the running system: a record that an earlier one left behind does not count, since the site file may
+    say otherwise today; the registry writes it anew. Empty takes any.
+    """
+
+    def __init__(self, bus: Bus, reader: str, run: str, changed: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._run = run
         self._mirror = Mirror(bus, BUCKET, reader)
         self._changed = changed
         self.site: SiteRecord | None = None
@@ -40,7 +45,8 @@ class Policy:
     async def _read(self) -> None:
         entry = self._mirror.entries.get(SITE)
         try:
-            self.site = codec.decode(SiteRecord, entry.value) if entry else None
+            site = codec.decode(SiteRecord, entry.value) if entry else None
+            self.site = site if site and self._run in ("", site.run) else None
         except codec.DecodeError as error:
             log.error("the site's policy cannot be read, so nothing is processed: %s", error)  # noqa: TRY400
             self.site = None

@@ -45,6 +45,7 @@ class ServiceSettings:
     bus_ca: Path | None = setting(None, "Certificate of the authority that signed the server's. Required for TLS.")
     key_file: Path | None = setting(None, "This service's nkey seed: who it is on the bus, so what it may do.")
     replica: str = setting("0", "Name of this replica, unique within its service and stable over restarts.")
+    run: str = setting("", "Name of the running system; what an earlier one left of the policy does not count in it.")
     http_host: str = setting("127.0.0.1", "Address on which `/livez`, `/readyz` and `/metrics` answer.")
     http_port: int = setting(0, "Port of those; 0 picks a free one.", least=0, most=65535)
     log_level: str = setting(

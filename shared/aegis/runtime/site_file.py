@@ -90,7 +90,6 @@ class SiteFile:
         """
         for section in (self._site, self._cameras, self._notify, self._whip):
             section()
-        self._tree.only("site", "cameras", "categories", "notify", "whip", problems=self._problems)
         self._raise()
 
     def site(self) -> SiteRecord:
@@ -115,6 +114,7 @@ class SiteFile:
             raise SiteFileError(self.path, problems)
 
     def _site(self) -> SiteRecord:
+        self._tree.only("site", "cameras", "categories", "notify", "whip", problems=self._problems)
         site = self._tree.map("site", self._problems)
         site.only("id", "name", "kind", "jurisdiction", "state", problems=self._problems)
         identity = self._token(site, "id", "site")
@@ -292,7 +292,7 @@ def check_camera_url(url: str, folder: Path) -> str:
     if parts.scheme not in CAMERA_SCHEMES:
         expected = ", ".join(f"{scheme}:" for scheme in CAMERA_SCHEMES)
         raise ValueError(
-            f"an address begins with one of {expected} not with {parts.scheme + ':' if parts.scheme else 'nothing'!r}"
+            f"an address begins with one of {expected}, not with {parts.scheme or 'nothing'}; a file is file:PATH"
         )
     if parts.scheme == "file":
         name = url.removeprefix("file://").removeprefix("file:")

@@ -74,7 +74,7 @@ class World:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "aegis.notify"]
-            self._process = subprocess.Popen(command, env=self.environment(), stderr=log)  # noqa: ASYNC220 - takes no time
+            self._process = subprocess.Popen(command, env=self.environment(), stderr=log)
         await until(self._ready, "notify is ready")
 
     async def _ready(self) -> bool:

@@ -123,7 +123,7 @@ def commands_page() -> str:
         (
             "\nEvery command ends with 0 when it did what it was asked, 1 when it could not, 2 when it was asked "
             "wrongly or a person must mend something first, and 130 when it was interrupted. A problem is one sentence "
-            "on standard error. Options stand after the command, not before it.\n"
+            "on standard error. `--state` and `--as` may stand before or after the command, other options after it.\n"
         ),
     ]
     for words, command in commands(parser()):
@@ -172,7 +172,7 @@ def _condition(action: argparse.Action) -> str:
         return "`~/.local/state/aegis`"
     if action.required:
         return "required"
-    return f"`{action.default}`" if action.default not in (None, False) else ""
+    return f"`{action.default}`" if action.default not in (None, False, argparse.SUPPRESS) else ""
 
 
 def _help(action: argparse.Action) -> str:
