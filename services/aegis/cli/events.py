@@ -86,17 +86,12 @@ async def read(bus: Bus, stream: str, reader: str, policy: DeliverPolicy, *, to_
         mem_storage=True,
         inactive_threshold=INACTIVE_SECONDS,
     )
-    seen = 0
     async with consume(bus, stream, config, batch=64) as consumer:
         while True:
             messages = await consumer.next(wait=1.0)
             if to_end and consumer.remade and not messages and not consumer.backlog:
                 return
             for message in messages:
-                # A consumer that had to be made anew begins again; what was given is not given twice.
-                if message.metadata.sequence.stream <= seen:
-                    continue
-                seen = message.metadata.sequence.stream
                 # One that cannot be read may still be the newest, so it is passed over but not forgotten.
                 if event := _readable(message.data):
                     yield event

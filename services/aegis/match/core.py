@@ -1,5 +1,6 @@
 """Matching, pure: the evidence of each track and the decision whom it shows."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -83,15 +84,26 @@ class Watchlist:
         self.entries = dict(entries)
         self.version = version
         self.unusable: dict[str, str] = {}
+        self._galleries: dict[str, Gallery] = {}
+        self._dimensions: dict[str, int] = {}
         templates: dict[str, dict[str, NDArray[np.float32]]] = {}
         for name, entry in entries.items():
-            fellows = templates.setdefault(entry.embedder, {})
             try:
-                fellows[name] = _templates(entry, _dimension(fellows))
+                templates.setdefault(entry.embedder, {})[name] = _templates(entry)
             except ValueError as error:
                 self.unusable[name] = str(error)
-        self._galleries = {version: Gallery.build(fellows) for version, fellows in templates.items()}
-        self._dimensions = {version: _dimension(fellows) for version, fellows in templates.items()}
+        for embedder, fellows in templates.items():
+            if fellows:
+                self._add_gallery(embedder, fellows)
+
+    def _add_gallery(self, embedder: str, fellows: dict[str, NDArray[np.float32]]) -> None:
+        """Build the gallery of one template version; who has not the dimension of most is left out."""
+        ((usual, _),) = Counter(rows.shape[1] for rows in fellows.values()).most_common(1)
+        for name, rows in fellows.items():
+            if rows.shape[1] != usual:
+                self.unusable[name] = f"{usual} numbers are expected, not {rows.shape[1]}"
+        self._dimensions[embedder] = usual
+        self._galleries[embedder] = Gallery.build({n: rows for n, rows in fellows.items() if n not in self.unusable})
 
     def dimension(self, embedder: str) -> int | None:
         """Give how many numbers a vector of this template version has; None while nobody is enrolled with it."""
@@ -116,15 +128,8 @@ class Watchlist:
         return name, evidence
 
 
-def _templates(entry: EntryRecord, dimension: int | None) -> NDArray[np.float32]:
-    rows = normalise(np.stack([np.frombuffer(template.vector, "<f4") for template in entry.templates]))
-    if dimension is not None and rows.shape[1] != dimension:
-        raise ValueError(f"{dimension} numbers are expected, not {rows.shape[1]}")
-    return rows
-
-
-def _dimension(templates: Mapping[str, NDArray[np.float32]]) -> int | None:
-    return next((rows.shape[1] for rows in templates.values()), None)
+def _templates(entry: EntryRecord) -> NDArray[np.float32]:
+    return normalise(np.stack([np.frombuffer(template.vector, "<f4") for template in entry.templates]))
 
 
 def not_after(faces: FacesEmbedded, now: float) -> FacesEmbedded:

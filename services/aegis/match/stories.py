@@ -91,8 +91,6 @@ class Stories:
             while story.sequence < (newest.seq or 0):
                 for message in await consumer.next():
                     sequence = message.metadata.sequence.stream
-                    if sequence <= story.sequence:
-                        continue
                     try:
                         story = alerts.fold(story, sequence, cloudevents.load(message.data))
                     except codec.DecodeError as error:

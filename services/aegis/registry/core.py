@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
-from aegis.contracts.messages import AddCamera, CameraRecord, SiteRecord
+from aegis.contracts.messages import AddCamera, CameraRecord, EntryRecord, SiteRecord
 from aegis.contracts.subjects import PARTITIONS
 from aegis.vision.faces import Face
 
@@ -103,3 +105,25 @@ def choose_face(faces: Sequence[Face], photo: str) -> tuple[Face, list[Face]]:
             f"at least {MIN_INTEROCULAR:.0f} are needed); give a larger photo"
         )
     return largest, ordered[1:]
+
+
+def listed_camera(record: CameraRecord) -> dict[str, Any]:
+    """Show a camera without what is secret in its address."""
+    parts = urlsplit(record.url)
+    shown = record.url
+    if parts.netloc:
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    listed = {key: value for key, value in asdict(record).items() if key not in ("token", "url")}
+    return {**listed, "url": shown}
+
+
+def listed_entry(entry: EntryRecord) -> dict[str, Any]:
+    """Show an entry of the watchlist without its templates."""
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "category": entry.category,
+        "photos": len(entry.templates),
+        "added_at": entry.added_at,
+        "embedder": entry.embedder,
+    }

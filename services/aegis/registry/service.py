@@ -17,10 +17,9 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TypeVar
 
 from aegis.contracts import codec, subjects
 from aegis.contracts.messages import (
@@ -38,8 +37,8 @@ from aegis.contracts.messages import (
 )
 from aegis.registry import core
 from aegis.registry.enrolment import Enroller
+from aegis.registry.vault import Vault
 from aegis.runtime import sealing, site_file
-from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
 from aegis.runtime.inference import PROVIDERS
 from aegis.runtime.leases import Lease, Leases
@@ -79,12 +78,10 @@ class Registry:
         bus, reader = context.bus, f"registry-{context.settings.replica}"
         self._context = context
         self._bus = bus
-        self._sealer = sealer
         self._enroller = enroller
         self._worker = ThreadPoolExecutor(1, "enrol")
-        self._buckets = {name: Bucket(bus, name) for name in ("watchlist", "photos", "cameras", "policy", "evidence")}
         self._one_at_a_time = asyncio.Lock()
-        self.mirrors = {name: Mirror(bus, name, reader) for name in ("watchlist", "cameras", "policy")}
+        self.vault = Vault(bus, sealer, reader)
         self.leases = Leases(bus, "registry", context.settings.replica, self._lead)
         self.leases.want([LEADER])
         self.leading = asyncio.Event()
@@ -156,7 +153,7 @@ class Registry:
     # Cameras
 
     def _cameras(self) -> dict[str, CameraRecord]:
-        return {record.id: record for record in self._opened(CameraRecord, "cameras").values()}
+        return {record.id: record for record in self.vault.opened(CameraRecord, "cameras").values()}
 
     async def _add_camera(self, request: AddCamera) -> object:
         try:
@@ -173,23 +170,23 @@ class Registry:
         if request.camera in self._cameras():
             raise RequestError(f"camera {request.camera!r} is there already; remove it first")
         record = core.place_camera(replace(request, url=url), self._cameras(), "cli")
-        await self._write("cameras", core.camera_key(record), record)
-        return _listed_camera(record)
+        await self.vault.write("cameras", core.camera_key(record), record)
+        return core.listed_camera(record)
 
     async def _remove_camera(self, request: Remove) -> object:
         record = self._cameras().get(request.id)
         if record is None:
             raise RequestError(f"there is no camera {request.id!r}")
-        await self._delete("cameras", core.camera_key(record))
+        await self.vault.delete("cameras", core.camera_key(record))
         return {"id": record.id}
 
     async def _list_cameras(self, _: ListAll) -> object:
-        return [_listed_camera(record) for _, record in sorted(self._cameras().items())]
+        return [core.listed_camera(record) for _, record in sorted(self._cameras().items())]
 
     # Watchlist
 
     def _entries(self) -> dict[str, EntryRecord]:
-        return self._opened(EntryRecord, "watchlist")
+        return self.vault.opened(EntryRecord, "watchlist")
 
     async def _add_entry(self, request: AddEntry) -> object:
         site = self._site()
@@ -207,7 +204,7 @@ class Registry:
         ]
         # Only now: of a request that is refused no photo is kept.
         for template, photo, _ in enrolled:
-            await self._put("photos", template.photo, photo)
+            await self.vault.put("photos", template.photo, photo)
         entry = EntryRecord(
             id=identity,
             name=request.name.strip(),
@@ -216,8 +213,8 @@ class Registry:
             added_at=time.time(),
             templates=tuple(template for template, _, _ in enrolled),
         )
-        await self._write("watchlist", identity, entry)
-        return {**_listed_entry(entry), "warnings": [warning for _, _, warning in enrolled if warning]}
+        await self.vault.write("watchlist", identity, entry)
+        return {**core.listed_entry(entry), "warnings": [warning for _, _, warning in enrolled if warning]}
 
     async def _enrol(self, data: bytes, photo: str, key: str) -> tuple[Template, bytes, str]:
         loop = asyncio.get_running_loop()
@@ -231,29 +228,32 @@ class Registry:
         for entry in [entry for entry in self._entries().values() if entry.embedder != version]:
             templates = []
             for old in entry.templates:
-                kept = await self._buckets["photos"].get(old.photo)
-                if kept is None:
-                    continue
                 try:
-                    photo = self._sealer.open("photos", old.photo, kept.value)
+                    photo = await self.vault.fetch("photos", old.photo)
+                    if photo is None:
+                        continue
                     template, _, _ = await self._enrol(photo, f"{entry.name}, {old.photo}", old.photo)
                     templates.append(template)
                 except (core.EnrolmentError, sealing.SealError) as error:
                     log.error("a kept photo cannot be enrolled again: %s", error)  # noqa: TRY400
             if templates:
-                await self._write("watchlist", entry.id, replace(entry, embedder=version, templates=tuple(templates)))
+                await self.vault.write(
+                    "watchlist", entry.id, replace(entry, embedder=version, templates=tuple(templates))
+                )
 
     async def _remove_entry(self, request: Remove) -> object:
         entry = self._entries().get(request.id)
         if entry is None:
             raise RequestError(f"there is no entry {request.id!r} on the watchlist")
-        await self._delete("watchlist", entry.id)
+        await self.vault.delete("watchlist", entry.id)
         for template in entry.templates:
-            await self._buckets["photos"].delete(template.photo)
+            await self.vault.delete("photos", template.photo)
         return {"id": entry.id}
 
     async def _list_entries(self, _: ListAll) -> object:
-        return [_listed_entry(entry) for entry in sorted(self._entries().values(), key=lambda entry: entry.added_at)]
+        return [
+            core.listed_entry(entry) for entry in sorted(self._entries().values(), key=lambda entry: entry.added_at)
+        ]
 
     async def _show_pictures(self, request: ShowPictures) -> object:
         """Open the pictures that a person needs to judge an alert; what is gone is left out."""
@@ -263,8 +263,8 @@ class Registry:
             wanted["enrolled.jpg"] = ("photos", entry.templates[0].photo)
         found = {}
         for name, (bucket, key) in wanted.items():
-            if kept := await self._buckets[bucket].get(key):
-                found[name] = base64.b64encode(self._sealer.open(bucket, key, kept.value)).decode()
+            if picture := await self.vault.fetch(bucket, key):
+                found[name] = base64.b64encode(picture).decode()
         if not found:
             raise RequestError("its pictures are not kept any more")
         return found
@@ -272,7 +272,7 @@ class Registry:
     # Policy
 
     def _site(self) -> SiteRecord | None:
-        entry = self.mirrors["policy"].entries.get(SITE)
+        entry = self.vault.mirrors["policy"].entries.get(SITE)
         try:
             return codec.decode(SiteRecord, entry.value) if entry else None
         except codec.DecodeError as error:
@@ -283,7 +283,7 @@ class Registry:
         site = self._site()
         if site is None:
             raise RequestError("the site is not known yet")
-        await self._store("policy", SITE, codec.encode(replace(site, state=request.state)))
+        await self.vault.store("policy", SITE, codec.encode(replace(site, state=request.state)))
         log.warning("the site is now %s", request.state.value)
         return {"state": request.state.value}
 
@@ -297,83 +297,15 @@ class Registry:
         merged = core.merge_site(replace(site, run=self._context.settings.run), self._site())
         plan = core.plan_cameras(cameras, self._cameras())
         for record in plan.write:
-            await self._write("cameras", core.camera_key(record), record)
+            await self.vault.write("cameras", core.camera_key(record), record)
         for record in plan.remove:
-            await self._delete("cameras", core.camera_key(record))
+            await self.vault.delete("cameras", core.camera_key(record))
         # Last, since from then on this run's cameras are watched.
         if merged != self._site():
-            await self._store("policy", SITE, codec.encode(merged))
+            await self.vault.store("policy", SITE, codec.encode(merged))
         for entry in self._entries().values():
             if entry.category not in merged.categories:
                 log.warning("%s is listed as %s, a category that is gone: not matched", entry.id, entry.category)
-
-    # Storage
-
-    def _opened(self, kind: type[M], bucket: str) -> dict[str, M]:
-        found = {}
-        for key, entry in self.mirrors[bucket].entries.items():
-            try:
-                found[key] = codec.decode(kind, self._sealer.open(bucket, key, entry.value))
-            except (sealing.SealError, codec.DecodeError) as error:
-                log.error("%s %s cannot be read: %s", bucket, key, error)  # noqa: TRY400
-        return found
-
-    def check_key(self) -> None:
-        """Check that this is the key with which the site was sealed: nothing may be added under another one.
-
-        Raises:
-            SealError: naming what it does not open, when it opens nothing of what is there.
-
-        """
-        problem: sealing.SealError | None = None
-        for bucket in ("watchlist", "cameras"):
-            for key, entry in self.mirrors[bucket].entries.items():
-                try:
-                    self._sealer.open(bucket, key, entry.value)
-                except sealing.SealError as error:
-                    problem = problem or error
-                else:
-                    return
-        if problem is not None:
-            raise problem
-
-    async def _write(self, bucket: str, key: str, record: object) -> None:
-        await self._put(bucket, key, codec.encode(record))
-
-    async def _put(self, bucket: str, key: str, plain: bytes) -> None:
-        await self._store(bucket, key, self._sealer.seal(bucket, key, plain))
-
-    async def _store(self, bucket: str, key: str, value: bytes) -> None:
-        await self._caught_up(bucket, await self._buckets[bucket].put(key, value))
-
-    async def _delete(self, bucket: str, key: str) -> None:
-        await self._caught_up(bucket, await self._buckets[bucket].delete(key))
-
-    async def _caught_up(self, bucket: str, revision: int) -> None:
-        """Wait until what was written can be read here, so that the next request sees it."""
-        if mirror := self.mirrors.get(bucket):
-            await mirror.reached(revision)
-
-
-def _listed_camera(record: CameraRecord) -> dict[str, Any]:
-    """Show a camera without what is secret in its address."""
-    parts = urlsplit(record.url)
-    shown = record.url
-    if parts.netloc:
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    listed = {key: value for key, value in asdict(record).items() if key not in ("token", "url")}
-    return {**listed, "url": shown}
-
-
-def _listed_entry(entry: EntryRecord) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "name": entry.name,
-        "category": entry.category,
-        "photos": len(entry.templates),
-        "added_at": entry.added_at,
-        "embedder": entry.embedder,
-    }
 
 
 @contextlib.asynccontextmanager
@@ -389,11 +321,11 @@ async def build(context: Context[RegistrySettings]) -> AsyncIterator[None]:
     context.health.detail |= enroller.describe()
     service = Registry(context, sealer, enroller)
     async with background() as start:
-        for mirror in service.mirrors.values():
+        for mirror in service.vault.mirrors.values():
             start(mirror.run())
-        for mirror in service.mirrors.values():
+        for mirror in service.vault.mirrors.values():
             await mirror.synced.wait()
-        service.check_key()
+        service.vault.check_key()
         start(service.leases.run())
         yield
 

@@ -12,7 +12,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from aegis.runtime.bus import PULL_SECONDS, Bus
 
@@ -39,8 +39,11 @@ class Consumer:
         self._generation = 0
         self._asked_until = 0.0
         self._outstanding = 0
+        # A reader of events goes on behind the last one; a reader of the newest of each subject begins again.
+        self._resumes = config.durable_name is None and config.deliver_policy in (DeliverPolicy.ALL, DeliverPolicy.NEW)
+        self._read_to: int | None = None
         self.remade = 0
-        """How often the consumer was made: after each, an ephemeral one reads from its start again."""
+        """How often the consumer was made: after each, one that reads the newest of each subject begins again."""
         self.backlog = 0
         """How many messages waited for it when it was made."""
 
@@ -69,6 +72,8 @@ class Consumer:
             messages = [message]
             while len(messages) < self._batch and (more := self._waiting()) is not None:
                 messages.append(more)
+            if self._resumes:
+                self._read_to = messages[-1].metadata.sequence.stream
             return messages
         return []
 
@@ -90,9 +95,15 @@ class Consumer:
                 config = replace(config, name=f"{config.name}-{self._bus.client.new_inbox()[-10:]}")
             else:
                 config = replace(config, name=config.durable_name)
+            if self._resumes and self._read_to is not None:
+                config = replace(
+                    config, deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._read_to + 1
+                )
             info = await self._bus.client.jetstream(timeout=2).add_consumer(self._stream, config)
             self._name = info.name
             self.backlog = info.num_pending or 0
+            if self._read_to is None and info.delivered is not None:
+                self._read_to = info.delivered.stream_seq
             self._inbox = self._bus.client.new_inbox()
             self._subscription = await self._bus.client.subscribe(self._inbox)
         except (nats.errors.Error, OSError, TimeoutError) as error:
