@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
 
 from aegis.contracts import subjects
 from aegis.contracts.messages import AddCamera, Category, Severity, SiteRecord, SiteState
+from aegis.runtime.yaml_section import Section
 
 KINDS = ("demo", "k12-school", "university", "hospital", "venue", "workplace")
 REFUSED = {
@@ -75,7 +76,7 @@ class WhipConfig:
 class SiteFile:
     """A parsed file. Make one with :func:`read`; each section is checked when it is asked for."""
 
-    def __init__(self, path: Path, tree: "_Map", environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, tree: "Section", environ: Mapping[str, str]) -> None:
         self.path = path
         self._tree = tree
         self._environ = environ
@@ -184,7 +185,7 @@ class SiteFile:
             email=email, webhooks=tuple(self._webhook(hook) for hook in notify.maps("webhooks", self._problems))
         )
 
-    def _email(self, email: "_Map") -> EmailConfig:
+    def _email(self, email: "Section") -> EmailConfig:
         email.only("smtp", "to", "from", "pictures", "ca", problems=self._problems)
         smtp = self._text(email, "smtp")
         if smtp and _scheme(smtp) not in ("smtp", "smtps", "smtp+insecure"):
@@ -198,7 +199,7 @@ class SiteFile:
         sender = self._text(email, "from", "aegis@localhost")
         return EmailConfig(smtp=smtp, to=recipients, sender=sender, pictures=pictures, ca=Path(ca) if ca else None)
 
-    def _webhook(self, hook: "_Map") -> WebhookConfig:
+    def _webhook(self, hook: "Section") -> WebhookConfig:
         hook.only("url", "secret_env", problems=self._problems)
         url, variable = self._text(hook, "url"), self._text(hook, "secret_env")
         if url and _scheme(url) not in ("http", "https"):
@@ -226,7 +227,7 @@ class SiteFile:
     def _problem(self, line: int, text: str) -> None:
         self._problems.append(f":{line}: {text}")
 
-    def _text(self, body: "_Map", name: str, default: str | None = None) -> str:
+    def _text(self, body: "Section", name: str, default: str | None = None) -> str:
         if name not in body:
             if default is None:
                 self._problem(body.line, f"{name} is missing")
@@ -245,28 +246,28 @@ class SiteFile:
 
         return _VARIABLE.sub(replace, text)
 
-    def _choice(self, body: "_Map", name: str, choices: tuple[str, ...], default: str) -> str:
+    def _choice(self, body: "Section", name: str, choices: tuple[str, ...], default: str) -> str:
         value = self._text(body, name, default or None)
         if value and value not in choices:
             self._problem(body.line_of(name), f"{name}: {value!r} is not one of {', '.join(choices)}")
             return default
         return value
 
-    def _number(self, body: "_Map", name: str, default: float, least: float, most: float) -> float:
+    def _number(self, body: "Section", name: str, default: float, least: float, most: float) -> float:
         value = body.value(name) if name in body else default
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             self._problem(body.line_of(name), f"{name}: a number from {least:g} to {most:g} is expected, not {value!r}")
             return default
         return float(value)
 
-    def _flag(self, body: "_Map", name: str, *, default: bool = False) -> bool:
+    def _flag(self, body: "Section", name: str, *, default: bool = False) -> bool:
         value = body.value(name) if name in body else default
         if not isinstance(value, bool):
             self._problem(body.line_of(name), f"{name}: true or false is expected, not {value!r}")
             return default
         return value
 
-    def _token(self, body: "_Map", name: str, what: str) -> str:
+    def _token(self, body: "Section", name: str, what: str) -> str:
         text = self._text(body, name)
         return self._as_token(text, what, body.line_of(name)) if text else text
 
@@ -326,67 +327,6 @@ def _line(problem: str) -> tuple[int, str]:
     return int(problem.split(":", 2)[1]), problem
 
 
-class _Map:
-    """A mapping of the file that knows its lines."""
-
-    def __init__(self, node: yaml.MappingNode) -> None:
-        self.line = node.start_mark.line + 1
-        self._items = {str(key.value): (key, value) for key, value in node.value}
-        names = [str(key.value) for key, _ in node.value]
-        self._twice = [
-            (name, key.start_mark.line + 1)
-            for index, (name, (key, _)) in enumerate(zip(names, node.value, strict=True))
-            if name in names[:index]
-        ]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._items
-
-    def __iter__(self) -> Any:  # noqa: ANN401
-        return iter(self._items)
-
-    def line_of(self, name: str) -> int:
-        return int(self._items[name][0].start_mark.line) + 1 if name in self._items else self.line
-
-    def value(self, name: str) -> object:
-        try:
-            return yaml.safe_load(yaml.serialize(self._items[name][1]))
-        except (yaml.YAMLError, ValueError):  # a tag of somebody else's, or a date that is none
-            return None
-
-    def only(self, *names: str, problems: list[str]) -> None:
-        problems.extend(f":{line}: {name!r} stands twice" for name, line in self._twice)
-        problems.extend(
-            f":{self.line_of(name)}: {name!r} is not known here; known are {', '.join(names)}"
-            for name in self._items
-            if name not in names
-        )
-
-    def map(self, name: str, problems: list[str]) -> "_Map":
-        node = self._items.get(name, (None, None))[1]
-        if isinstance(node, yaml.MappingNode):
-            return _Map(node)
-        problems.append(f":{self.line_of(name)}: {name} {'is a map' if name in self._items else 'is missing'}")
-        return _Map(yaml.MappingNode("", [], start_mark=yaml.Mark("", 0, self.line - 1, 0, None, 0)))
-
-    def maps(self, name: str, problems: list[str]) -> "list[_Map]":
-        node = self._items.get(name, (None, None))[1]
-        if node is None:
-            return []
-        if not isinstance(node, yaml.SequenceNode) or not all(isinstance(n, yaml.MappingNode) for n in node.value):
-            problems.append(f":{self.line_of(name)}: {name} is a list of maps")
-            return []
-        return [_Map(item) for item in node.value]
-
-    def texts(self, name: str, problems: list[str]) -> tuple[str, ...]:
-        node = self._items.get(name, (None, None))[1]
-        items = node.value if isinstance(node, yaml.SequenceNode) else []
-        if not items or not all(isinstance(item, yaml.ScalarNode) for item in items):
-            problems.append(f":{self.line_of(name)}: {name} is a list with at least one text")
-            return ()
-        return tuple(str(item.value) for item in items)
-
-
 def read(path: Path, environ: Mapping[str, str]) -> SiteFile:
     """Parse a site file.
 
@@ -405,4 +345,4 @@ def read(path: Path, environ: Mapping[str, str]) -> SiteFile:
         raise SiteFileError(path, [f":{mark.line + 1 if mark else 1}: not YAML: {problem}"]) from None
     if not isinstance(node, yaml.MappingNode):
         raise SiteFileError(path, [":1: a map with site, cameras, categories, notify is expected"])
-    return SiteFile(path, _Map(node), environ)
+    return SiteFile(path, Section(node), environ)
