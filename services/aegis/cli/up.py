@@ -28,6 +28,7 @@ from aegis.runtime.site_file import SiteFile, SiteFileError
 READY_SECONDS = 30.0
 STOP_SECONDS = 3.0
 BUS_STOP_SECONDS = 1.0
+REFUSAL_SECONDS = 2.0
 ROOM_SECONDS = 1.0
 ENOUGH_ROOM = 2
 """So many times the least is free before the bus is trusted with it again."""
@@ -128,6 +129,7 @@ async def _work(plan: Plan, bus: Bus, began: float, started: Callable[[Bus], Awa
 
 async def _ready(plan: Plan, bus: Bus) -> None:
     deadline = time.monotonic() + READY_SECONDS
+    refusals: dict[str, str] = {}
     while True:
         answers = await status.collect(bus, wait=0.3, enough=len(SERVICES))
         ready = {
@@ -135,9 +137,13 @@ async def _ready(plan: Plan, bus: Bus) -> None:
         }
         if ready >= set(SERVICES):
             return
-        for child in plan.children.values():
-            if child.refusal:
-                raise CommandError(f"{child.name} cannot start: {child.refusal}", NEEDS_A_PERSON)
+        refusals |= {name: child.refusal for name, child in plan.children.items() if child.refusal}
+        if refusals:
+            # What one setting breaks, it often breaks in several; they are told together.
+            deadline = min(deadline, time.monotonic() + REFUSAL_SECONDS)
+        if refusals and (time.monotonic() >= deadline or len(refusals) == len(SERVICES)):
+            told = [f"{name} cannot start: {refusal}" for name, refusal in refusals.items()]
+            raise CommandError("\naegis: ".join(told), NEEDS_A_PERSON)
         if time.monotonic() > deadline:
             missing = ", ".join(sorted(set(SERVICES) - ready))
             raise CommandError(f"not ready after {READY_SECONDS:g} s: {missing}; see {plan.state.logs}")
