@@ -56,8 +56,9 @@ class System:
         await self.bus.subscribe(subjects.frame_captured("*", "*"), frame)
         await self.bus.subscribe(subjects.camera("*", "*"), event)
 
-    async def site(self, state: SiteState = SiteState.ARMED) -> None:
-        record = SiteRecord(id="school", name="School", kind="demo", state=state, categories={"barred": Category()})
+    async def site(self, state: SiteState = SiteState.ARMED, run: str = "") -> None:
+        categories = {"barred": Category()}
+        record = SiteRecord(id="school", name="School", kind="demo", state=state, run=run, categories=categories)
         await Bucket(self.bus, policy.BUCKET).put(policy.SITE, codec.encode(record))
 
     async def camera(self, identity: str, url: str, **more: Any) -> int:
