@@ -171,10 +171,15 @@ class CameraLooks:
 
 
 class Slots(Generic[T]):
-    """The newest frame of each camera, served in turn: a burst costs frame rate, evenly, and never latency."""
+    """The newest frame of each camera, served in turn: a burst costs frame rate, evenly, and never latency.
+
+    The turn is whose frame was taken longest ago, not whose has waited longest: by the latter, cameras whose frames
+    come soon after their turn would be served more often than others.
+    """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, T] = OrderedDict()
+        self._waiting: dict[str, T] = {}
+        self._turns: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -183,12 +188,18 @@ class Slots(Generic[T]):
         """Lay down a frame; True if it replaced one that nobody had looked at. The camera keeps its turn."""
         replaced = camera in self._waiting
         self._waiting[camera] = frame
+        self._turns.setdefault(camera)
         return replaced
 
     def take(self) -> T | None:
         """Take the frame of the camera whose turn it is."""
-        return self._waiting.popitem(last=False)[1] if self._waiting else None
+        camera = next((camera for camera in self._turns if camera in self._waiting), None)
+        if camera is None:
+            return None
+        self._turns.move_to_end(camera)
+        return self._waiting.pop(camera)
 
     def drop(self, camera: str) -> None:
-        """Forget a camera's frame."""
+        """Forget a camera and its frame."""
         self._waiting.pop(camera, None)
+        self._turns.pop(camera, None)

@@ -1,5 +1,9 @@
 """The newest frame of each camera, in turn."""
 
+import random
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,3 +66,19 @@ def test_a_flood_costs_the_others_no_turn() -> None:
             slots.put("quiet", "quiet")
         served.append(slots.take())
     assert served.count("quiet") == 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_above_capacity_turns_are_even_whenever_frames_come(seed: int) -> None:
+    interval = 40
+    phases = random.Random(seed).choices(range(interval), k=8)
+    slots: Slots[int] = Slots()
+    served: Counter[int] = Counter()
+    for tick in range(8_000):
+        for camera, phase in enumerate(phases):
+            if tick % interval == phase:
+                slots.put(str(camera), camera)
+        if tick % 11 == 0 and (camera_served := slots.take()) is not None:
+            served[camera_served] += 1
+    assert len(served) == len(phases)
+    assert max(served.values()) - min(served.values()) <= 2
