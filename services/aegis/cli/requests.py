@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
 import nkeys
-import numpy as np
 from nats.js.api import DeliverPolicy
 
 from aegis.cli import events, report
@@ -37,6 +36,7 @@ from aegis.runtime import policy, site_file, status
 from aegis.runtime.buckets import Bucket
 from aegis.runtime.bus import Bus, BusConfig, BusUnavailableError, PayloadTooLargeError
 from aegis.runtime.certificates import write_private
+from aegis.vision.pictures import read_picture
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
@@ -193,10 +193,7 @@ def shrink(path: Path, limit: int) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from None
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        image = None
+    image = read_picture(data)
     if image is None:
         raise CommandError(f"{path}: cannot be read as a picture; give a JPEG or PNG file")
     if len(data) <= limit and max(image.shape[:2]) <= LONGEST_SIDE:

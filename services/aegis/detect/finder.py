@@ -1,6 +1,5 @@
 """Finding faces in a JPEG with YuNet, and the picture behind an alert with every other face hidden. Blocking."""
 
-import time
 from pathlib import Path
 
 import cv2
@@ -9,19 +8,16 @@ from numpy.typing import NDArray
 
 from aegis.contracts.messages import LookFound
 from aegis.detect.core import Kept
-from aegis.runtime import metrics
+from aegis.runtime.faces import DETECTOR, SUSPECTED, search
 from aegis.runtime.inference import Model, open_model
 from aegis.runtime.models import load_cards
-from aegis.vision import yunet
 from aegis.vision.alignment import SIDE
 from aegis.vision.faces import Face
+from aegis.vision.pictures import read_picture
 from aegis.vision.redact import redact
 
-DETECTOR = "yunet-2023mar"
 CONFIDENT = 0.6
 """From this score on a detection is a face to be tracked."""
-SUSPECTED = 0.3
-"""From this score on a detection might be a bystander and is hidden."""
 BLUR_WIDTH = 1280
 FRAME_QUALITY = 85
 
@@ -39,7 +35,7 @@ class Finder:
 
     def picture(self, kept: Kept) -> LookFound:
         """Give the probe and its frame with every other face hidden, also such as are too faint to be tracked."""
-        image = read_jpeg(kept.jpeg)
+        image = read_picture(kept.jpeg)
         if image is None:
             return LookFound(problem="its frame cannot be read")
         hidden = redact(image, kept.box, self._search(image, BLUR_WIDTH, SUSPECTED))
@@ -48,18 +44,4 @@ class Finder:
         return LookFound(chip_png=cv2.imencode(".png", chip)[1].tobytes(), frame_jpeg=frame.tobytes())
 
     def _search(self, image: NDArray[np.uint8], width: int, certainty: float) -> list[Face]:
-        tensor, scale = yunet.letterbox(image, width)
-        started = time.perf_counter()
-        outputs = self.model.run(tensor)
-        metrics.INFERENCE.labels(DETECTOR).observe(time.perf_counter() - started)
-        faces = yunet.decode(outputs, height=tensor.shape[2], width=tensor.shape[3], score_threshold=certainty)
-        return [face.scaled(1 / scale) for face in faces]
-
-
-def read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode to (height, width, 3) uint8 BGR; None if it is no picture."""
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if image is None else np.asarray(image, np.uint8)
+        return search(self.model, image, width, certainty)

@@ -20,16 +20,18 @@ from pathlib import Path
 from aegis.contracts import codec, subjects
 from aegis.contracts.messages import FacesDetected, FrameCaptured, LookFound, LookRequested
 from aegis.detect.core import CameraLooks, Seen, Slots
-from aegis.detect.finder import DETECTOR, Finder, read_jpeg
+from aegis.detect.finder import Finder
 from aegis.runtime import metrics
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
+from aegis.runtime.faces import DETECTOR
 from aegis.runtime.inference import PROVIDERS, announce
 from aegis.runtime.leases import Lease, Leases
 from aegis.runtime.models import ModelError
 from aegis.runtime.policy import Policy
 from aegis.runtime.service import Context, Service, StartError, background
 from aegis.runtime.settings import ServiceSettings, setting
+from aegis.vision.pictures import read_picture
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +165,7 @@ class Detect:
         return looks
 
     def _see(self, frame: FrameCaptured, looks: CameraLooks) -> Seen | None:
-        image = read_jpeg(frame.jpeg)
+        image = read_picture(frame.jpeg)
         if image is None:
             return None
         faces = self._finder.find(image)

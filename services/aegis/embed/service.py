@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from aegis.contracts import codec, subjects
 from aegis.contracts.messages import EmbeddedLook, FacesDetected, FacesEmbedded, Look
-from aegis.runtime import inference, metrics
+from aegis.runtime import metrics
 from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
 from aegis.runtime.consumers import consume
+from aegis.runtime.faces import embed
 from aegis.runtime.inference import MAX_EMBED_BATCH, PROVIDERS, Model, announce, open_model
 from aegis.runtime.models import ModelError, load_cards
 from aegis.runtime.policy import Policy
@@ -30,7 +31,6 @@ from aegis.runtime.service import Context, Service, StartError, background
 from aegis.runtime.settings import ServiceSettings, setting
 from aegis.runtime.topology import LOOK_SECONDS
 from aegis.vision.alignment import SIDE
-from aegis.vision.embedding import normalise, to_tensor
 
 log = logging.getLogger(__name__)
 
@@ -111,15 +111,11 @@ class Embed:
         )
 
     def _run(self, looks: list[Look]) -> list[NDArray[np.float32]]:
-        card = self._model.card
         vectors: list[NDArray[np.float32]] = []
         for start in range(0, len(looks), MAX_EMBED_BATCH):
             part = looks[start : start + MAX_EMBED_BATCH]
             chips = [np.frombuffer(look.chip, np.uint8).reshape(SIDE, SIDE, 3) for look in part]
-            started = time.perf_counter()
-            raw = inference.embed(self._model, to_tensor(chips, rgb=card.rgb, mean=card.mean, std=card.std))
-            metrics.INFERENCE.labels(card.id).observe(time.perf_counter() - started)
-            vectors.extend(normalise(raw))
+            vectors.extend(embed(self._model, chips))
         return vectors
 
     async def _send(self, message: Msg, faces: FacesDetected, vectors: list[NDArray[np.float32]]) -> None:

@@ -8,23 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.registry.core import POOR_QUALITY, EnrolmentError, choose_face
-from aegis.runtime import inference
+from aegis.runtime import faces
+from aegis.runtime.faces import DETECTOR, SUSPECTED
 from aegis.runtime.inference import announce, open_model
 from aegis.runtime.models import ModelError, load_cards
-from aegis.vision import yunet
 from aegis.vision.alignment import align
-from aegis.vision.embedding import normalise, to_tensor
 from aegis.vision.faces import Face
+from aegis.vision.pictures import read_picture
 from aegis.vision.quality import assess
 from aegis.vision.redact import redact
 
-DETECTOR = "yunet-2023mar"
 WIDTHS = (640, 1280, 320)
 """A face can be too small at one width and too large for the detector at another."""
 CONFIDENT = 0.7
 """From this score on a detection is a face that may be meant."""
-SUSPECTED = 0.3
-"""From this score on a detection might be a bystander and is hidden in what is kept."""
 MARGIN = 1.0
 """How much around the face is kept of a photo, in face sizes: enough to enrol it again with another model."""
 KEPT_SIDE = 640
@@ -65,11 +62,12 @@ class Enroller:
             EnrolmentError: it is no picture, or does not show exactly one large enough face.
 
         """
-        image = _read(data, photo)
+        image = read_picture(data)
+        if image is None:
+            raise EnrolmentError(f"{photo}: cannot be read as a picture; give a JPEG or PNG file")
         face, others = choose_face(self._find(image), photo)
         chip = align(image, face.landmarks)
-        tensor = to_tensor([chip], rgb=self.card.rgb, mean=self.card.mean, std=self.card.std)
-        vector = normalise(inference.embed(self._embedder, tensor))[0]
+        vector = faces.embed(self._embedder, [chip])[0]
         quality = assess(face, chip, image.shape)
         warning = ""
         if quality.flaw or quality.score < POOR_QUALITY:
@@ -78,13 +76,10 @@ class Enroller:
         return Enrolled(vector=vector, photo_jpeg=self._crop(redact(image, face.box, others), face), warning=warning)
 
     def _find(self, image: NDArray[np.uint8]) -> list[Face]:
-        return next((faces for width in WIDTHS if (faces := self._search(image, width, CONFIDENT))), [])
+        return next((found for width in WIDTHS if (found := self._search(image, width, CONFIDENT))), [])
 
     def _search(self, image: NDArray[np.uint8], width: int, certainty: float) -> list[Face]:
-        tensor, scale = yunet.letterbox(image, width)
-        outputs = self._detector.run(tensor)
-        faces = yunet.decode(outputs, height=tensor.shape[2], width=tensor.shape[3], score_threshold=certainty)
-        return [face.scaled(1 / scale) for face in faces]
+        return faces.search(self._detector, image, width, certainty)
 
     def _crop(self, image: NDArray[np.uint8], face: Face) -> bytes:
         """Cut out the face and what is around it, with whoever else can be found there hidden."""
@@ -98,13 +93,3 @@ class Enroller:
         # Once more: what is too small or too faint to be found in the whole photo can be clear enough here.
         part = redact(part, box, self._search(part, KEPT_SIDE, SUSPECTED))
         return cv2.imencode(".jpg", part, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
-
-
-def _read(data: bytes, photo: str) -> NDArray[np.uint8]:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise EnrolmentError(f"{photo}: cannot be read as a picture; give a JPEG or PNG file")
-    return np.asarray(image, np.uint8)

@@ -84,7 +84,6 @@ class Registry:
         self.vault = Vault(bus, sealer, reader)
         self.leases = Leases(bus, "registry", context.settings.replica, self._lead)
         self.leases.want([LEADER])
-        self.leading = asyncio.Event()
 
     async def _lead(self, lease: Lease) -> None:
         """Apply the site file, then answer requests until the lease is gone."""
@@ -103,13 +102,11 @@ class Registry:
         served = []
         for name, operation in operations.items():
             served.append(await self._bus.serve(subjects.registry(name), self._answer(operation, lease)))
-        self.leading.set()
         self._context.health.detail["leading"] = True
         log.info("leading")
         try:
             await asyncio.Event().wait()
         finally:
-            self.leading.clear()
             self._context.health.detail["leading"] = False
             for subscription in served:
                 with contextlib.suppress(Exception):

@@ -6,9 +6,10 @@ import pytest
 from tests.unit.detect.conftest import Clip, Image, captured
 
 from aegis.detect.core import Kept
-from aegis.detect.finder import Finder, read_jpeg
+from aegis.detect.finder import Finder
 from aegis.vision.alignment import align
 from aegis.vision.faces import Face, overlap
+from aegis.vision.pictures import read_picture
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def test_the_other_s_face_is_gone_and_the_kept_one_whole(
     image, faces = two_people
     found = finder.picture(kept(image, faces[whom]))
     assert found.problem == ""
-    picture = read_jpeg(found.frame_jpeg)
+    picture = read_picture(found.frame_jpeg)
     assert picture is not None
     assert picture.shape == image.shape
     (left,) = finder._search(picture, 1280, 0.3)
@@ -68,7 +69,7 @@ def test_a_broken_frame_is_a_problem_and_no_exception(
     found = finder.picture(Kept(jpeg=jpeg, box=good.box, chip=good.chip, sent_at=1.0))
     assert "cannot be read" in found.problem
     assert (found.chip_png, found.frame_jpeg) == (b"", b"")
-    assert read_jpeg(jpeg) is None
+    assert read_picture(jpeg) is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (33, 31)])

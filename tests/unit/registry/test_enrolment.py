@@ -8,7 +8,8 @@ import pytest
 from tests.unit.registry.conftest import Image, jpeg, png, scaled
 
 from aegis.registry.core import EnrolmentError
-from aegis.registry.enrolment import KEPT_SIDE, SUSPECTED, Enrolled, Enroller
+from aegis.registry.enrolment import KEPT_SIDE, Enrolled, Enroller
+from aegis.runtime.faces import SUSPECTED
 from aegis.runtime.models import ModelError
 from aegis.vision.faces import overlap
 
