@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.vision.embedding import normalise
+from aegis.vision.normalisation import Cohort
 
 SINGLE_LOOK_MARGIN = 0.05
 """How much better than the threshold one look has to be where it stands alone."""
+
+_ALIKE_AT_ALL = 0.1
+"""Length of the mean of templates below which they cancel out: it would be nobody's likeness."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +35,7 @@ class Evidence:
     """What a track's looks say about one entry."""
 
     score: float
-    """A cosine, to be compared with a threshold."""
+    """A normalised score, or a cosine where there is no cohort; to be compared with a threshold."""
     looks: int
     """How many looks were fused into it; 1 where the best single one said more."""
 
@@ -51,60 +55,105 @@ def fuse(looks: Sequence[Look]) -> NDArray[np.float32]:
 
 
 class Gallery:
-    """The enrolled templates, one or more for each entry; never changed once built."""
+    """The enrolled templates, one or more for each entry; never changed once built.
 
-    def __init__(self, entries: tuple[str, ...], starts: NDArray[np.intp], templates: NDArray[np.float32]) -> None:
+    ``templates`` (T, D) of all entries lie one after the other, those of an entry from its place in ``starts``
+    (entries,) on. ``offsets`` (T,) is what each takes off a cosine; all zero without a ``cohort``.
+    """
+
+    def __init__(
+        self, entries: tuple[str, ...], parts: Sequence[NDArray[np.float32]], cohort: Cohort | None = None
+    ) -> None:
         self.entries = entries
-        self._starts = starts
-        self._templates = templates
+        self.cohort = cohort
+        self.starts: NDArray[np.intp] = np.cumsum([0, *(len(part) for part in parts)])[:-1]
+        self.templates = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        self.offsets = cohort.offsets(self.templates) if cohort and parts else np.zeros(len(self.templates), np.float32)
 
     @classmethod
-    def build(cls, entries: Mapping[str, NDArray[np.float32]]) -> "Gallery":
-        """Build from each entry's templates (n, D), which are brought to unit length.
+    def build(cls, entries: Mapping[str, NDArray[np.float32]], cohort: Cohort | None = None) -> "Gallery":
+        """Build from each entry's templates (n, D), which are brought to unit length; several are joined by their mean.
 
-        Raises ValueError naming the entry when its templates are none, zero, not finite or of another length.
+        Scores are normalised by ``cohort``, and are plain cosines without one. Raises ValueError naming the entry when
+        its templates are none, zero, not finite or of another length than others or the cohort's.
         """
         parts: list[NDArray[np.float32]] = []
+        usual = cohort.templates.shape[1] if cohort else None
         for entry, templates in entries.items():
             if templates.ndim != 2 or not len(templates):  # noqa: PLR2004 -- rows and columns
                 raise ValueError(f"entry {entry!r}: templates must be (n, D) with n > 0, not {templates.shape}")
-            if parts and templates.shape[1] != parts[0].shape[1]:
-                raise ValueError(f"entry {entry!r}: {templates.shape[1]} dimensions, not {parts[0].shape[1]}")
+            usual = usual or templates.shape[1]
+            if templates.shape[1] != usual:
+                raise ValueError(f"entry {entry!r}: {templates.shape[1]} dimensions, not {usual}")
             try:
-                parts.append(normalise(templates))
+                parts.append(_with_mean(normalise(templates)))
             except ValueError as error:
                 raise ValueError(f"entry {entry!r}: {error}") from error
-        starts = np.cumsum([0, *(len(part) for part in parts)])[:-1]
-        return cls(tuple(entries), starts, np.concatenate(parts) if parts else np.empty((0, 0), np.float32))
+        return cls(tuple(entries), parts, cohort)
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def scores(self, probe: NDArray[np.float32]) -> list[tuple[str, float]]:
-        """Cosine of a unit ``probe`` (D,) with the best template of each entry, best first, equals by name."""
-        cosines = self.matrix(probe[None])[0].tolist()
-        return sorted(zip(self.entries, cosines, strict=True), key=lambda item: (-item[1], item[0]))
+    def scores(self, probe: NDArray[np.float32], *, at_least: float = -np.inf) -> list[tuple[str, float]]:
+        """Score a unit ``probe`` (D,); give the entries that reach ``at_least``, best first, equals by name."""
+        scores = self.matrix(probe[None])[0]
+        found = [(self.entries[place], float(scores[place])) for place in np.flatnonzero(scores >= at_least)]
+        return sorted(found, key=lambda item: (-item[1], item[0]))
 
     def matrix(self, probes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Cosine of each unit probe (P, D) with the best template of each entry, (P, entries), as they were given."""
+        """Score each unit probe (P, D) with the best template of each entry, (P, entries), as they were given."""
         if not self.entries:
             return np.empty((len(probes), 0), np.float32)
-        return np.maximum.reduceat(probes @ self._templates.T, self._starts, axis=1)
+        scores = np.maximum.reduceat(probes @ self.templates.T - self.offsets, self.starts, axis=1)
+        return scores - self.cohort.offsets(probes)[:, None] if self.cohort else scores
 
 
-def best_evidence(gallery: Gallery, looks: Sequence[Look]) -> list[tuple[str, Evidence]]:
-    """Weigh ``looks`` of one track for every entry, best first, equals by name; nothing without looks.
+def _with_mean(templates: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add the mean of an entry's unit templates (n, D), the better likeness, where there are several.
 
-    The score is the better of two: the fused looks' cosine where there are at least two, and the best single look's
-    less ``SINGLE_LOOK_MARGIN``. The second keeps a perfect look from being diluted by poor ones, or by another
-    person's where a track has changed hands.
+    Each stays for itself too: a mean with a poor photo, or one of long ago, is worse than the good one alone.
     """
-    if not looks:
-        return []
+    mean = templates.mean(axis=0, dtype=np.float64)
+    if len(templates) == 1 or np.linalg.norm(mean) < _ALIKE_AT_ALL:
+        return templates
+    return np.concatenate([templates, normalise(mean[None].astype(np.float32))])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weighed:
+    """What a track's looks say about every entry of a gallery."""
+
+    gallery: Gallery
+    scores: NDArray[np.float32]
+    """(entries,)"""
+    looks: NDArray[np.intp]
+    """(entries,) how many looks were fused into each score."""
+
+    def at_least(self, score: float) -> list[tuple[str, Evidence]]:
+        """Give the entries that reach ``score``, best first, equals by name."""
+        found = [
+            (self.gallery.entries[place], Evidence(score=float(self.scores[place]), looks=int(self.looks[place])))
+            for place in np.flatnonzero(self.scores >= score)
+        ]
+        return sorted(found, key=lambda item: (-item[1].score, item[0]))
+
+
+def weigh(gallery: Gallery, looks: Sequence[Look]) -> Weighed:
+    """Weigh ``looks`` of one track, of which there is one at least, for every entry.
+
+    The score is the better of two: the fused looks' where there are at least two, and the best single look's less
+    ``SINGLE_LOOK_MARGIN``. The second keeps a perfect look from being diluted by poor ones, or by another person's
+    where a track has changed hands.
+    """
     single = gallery.matrix(np.stack([look.vector for look in looks])).max(axis=0) - SINGLE_LOOK_MARGIN
     fused = gallery.matrix(fuse(looks)[None])[0] if len(looks) > 1 else np.full_like(single, -np.inf)
-    found = {
-        entry: Evidence(score=max(alone, together), looks=len(looks) if together >= alone else 1)
-        for entry, alone, together in zip(gallery.entries, single.tolist(), fused.tolist(), strict=True)
-    }
-    return sorted(found.items(), key=lambda item: (-item[1].score, item[0]))
+    together = np.where(fused >= single, len(looks), 1)
+    return Weighed(gallery=gallery, scores=np.maximum(single, fused), looks=together)
+
+
+def best_evidence(gallery: Gallery, looks: Sequence[Look], *, at_least: float = -np.inf) -> list[tuple[str, Evidence]]:
+    """Give the entries that ``looks`` of one track show with ``at_least`` that score, best first; none without looks.
+
+    Equals by name. See :func:`weigh`.
+    """
+    return weigh(gallery, looks).at_least(at_least) if looks else []

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from aegis.vision.best_shot import BestShot
 from aegis.vision.embedding import normalise
+from aegis.vision.normalisation import Cohort
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Gallery, Look, best_evidence, fuse
 
 Clips = dict[str, Any]
@@ -125,8 +126,54 @@ def test_scores_equal_the_plain_definition(counts: list[int], seed: int) -> None
     entries = {f"e{i}": normalise(random.normal(size=(n, 8)).astype(np.float32)) for i, n in enumerate(counts)}
     probe = normalise(random.normal(size=(1, 8)).astype(np.float32))[0]
     found = Gallery.build(entries).scores(probe)
-    assert dict(found) == pytest.approx({name: float((rows @ probe).max()) for name, rows in entries.items()}, abs=1e-6)
+    joined = {name: [*rows, normalise(rows.mean(axis=0)[None])[0]] for name, rows in entries.items()}
+    expected = {name: max(float(row @ probe) for row in rows) for name, rows in joined.items()}
+    assert dict(found) == pytest.approx(expected, abs=1e-6)
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=6), st.integers(0, 99))
+def test_a_cohort_takes_the_same_off_every_way_to_score(counts: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    cohort = Cohort.build(random.normal(size=(100, 16)).astype(np.float32))
+    gallery = Gallery.build(
+        {f"e{i}": random.normal(size=(n, 16)).astype(np.float32) for i, n in enumerate(counts)}, cohort
+    )
+    [look] = some_looks(1, seed)
+    cosines = gallery.templates @ look.vector - cohort.offsets(gallery.templates) - cohort.offsets(look.vector[None])
+    ends = [*gallery.starts[1:], len(cosines)]
+    expected = {f"e{i}": float(cosines[a:b].max()) for i, (a, b) in enumerate(zip(gallery.starts, ends, strict=True))}
+    assert dict(gallery.scores(look.vector)) == pytest.approx(expected, abs=1e-6)
+    alone = {entry: evidence.score + SINGLE_LOOK_MARGIN for entry, evidence in best_evidence(gallery, [look])}
+    assert alone == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_what_reaches_the_score_that_is_asked_for_is_given() -> None:
+    gallery = Gallery.build({f"e{i}": some_looks(1, seed=i)[0].vector[None] for i in range(30)})
+    looks = some_looks(3, seed=50)
+    everything = best_evidence(gallery, looks)
+    middle = everything[10][1].score
+    assert best_evidence(gallery, looks, at_least=middle) == everything[:11]
+    scores = gallery.scores(looks[0].vector)
+    assert gallery.scores(looks[0].vector, at_least=scores[4][1]) == scores[:5]
+    assert best_evidence(gallery, looks, at_least=1.1) == []
+
+
+def test_several_photos_are_joined_by_their_mean_and_each_stays() -> None:
+    """The mean is nearer to a face than its photos are, unless one of them is poor."""
+    face, *noise = normalise(np.eye(4, dtype=np.float32))
+    photos = normalise(np.stack([face + part for part in noise]))
+    gallery = Gallery.build({"a": photos})
+    assert gallery.templates.shape == (4, 4)
+    assert gallery.scores(face)[0][1] == pytest.approx(0.866, abs=1e-3)
+    assert gallery.scores(photos[0])[0][1] == pytest.approx(1, abs=1e-6)
+
+
+def test_photos_that_cancel_out_have_no_mean() -> None:
+    axis = np.eye(3, dtype=np.float32)[:1]
+    gallery = Gallery.build({"a": np.concatenate([axis, -axis])})
+    assert gallery.templates.shape == (2, 3)
+    assert gallery.scores(axis[0]) == [("a", 1.0)]
 
 
 def test_an_empty_gallery_and_no_looks_give_nothing() -> None:
@@ -150,3 +197,10 @@ def test_a_gallery_does_not_change_with_the_arrays_it_was_built_from() -> None:
 def test_an_entry_with_bad_templates_is_named(bad: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="entry 'eve'"):
         Gallery.build({"adam": np.ones((1, 3), np.float32), "eve": bad.astype(np.float32)})
+
+
+def test_an_entry_that_does_not_fit_the_cohort_is_named() -> None:
+    cohort = Cohort.build(np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32))
+    with pytest.raises(ValueError, match="entry 'adam': 3 dimensions, not 4"):
+        Gallery.build({"adam": np.ones((1, 3), np.float32)}, cohort)
+    assert len(Gallery.build({}, cohort)) == 0
