@@ -36,8 +36,8 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## every benchmark
-	for benchmark in benchmarks/*_bench.py; do $(BIN)/python $$benchmark || exit 1; done
+bench: setup  ## every benchmark, and what they measured into docs/benchmarks
+	$(BIN)/python benchmarks/run.py
 
 lock:  ## pin what pyproject.toml asks for (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet requirements/build.in --output-file requirements/build.lock

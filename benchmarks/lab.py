@@ -1,14 +1,26 @@
-"""What the benchmarks share: the data, a table, and a folder that goes away."""
+"""What the benchmarks share: the data, one thread for mathematics, and a table that a program can read too."""
 
 import json
 import os
 import platform
+import re
+import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+# As `aegis up` runs its services; numpy reads it when it is imported, which comes after this module.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+_ENDLESS = 1000.0
+
+Row = tuple[str, float, str, float, bool]
+"""What was measured, the figure, its unit, its limit, and whether more is better."""
 
 
 def data() -> Path:
@@ -19,17 +31,62 @@ def data() -> Path:
     return folder
 
 
-def table(title: str, rows: Sequence[tuple[str, float, str, float, bool]]) -> None:
-    """Print rows of what, measured, unit, limit and whether more is better; end with 1 if one misses its limit."""
+def table(title: str, rows: Sequence[Row], **facts: object) -> None:
+    """Print the rows, and on the last line the same as JSON with ``facts`` beside; end with 1 if one misses its limit.
+
+    ``benchmarks/run.py`` reads that line: ``{"title", "facts", "rows": [{"what", "measured", "unit", "limit", "more",
+    "ratio", "ok"}]}``. A ratio up to 1 is within the limit, whichever way is better.
+    """
+    told = [
+        {
+            "what": what,
+            "measured": round(measured, 4),
+            "unit": unit,
+            "limit": limit,
+            "more": more,
+            "ratio": round(_of_limit(measured, limit, more=more), 4),
+            "ok": bool(measured >= limit if more else measured <= limit),
+        }
+        for what, measured, unit, limit, more in rows
+    ]
     print(f"\n{title} ({platform.machine()}, {os.cpu_count()} cores)")
-    print(f"{'':<46} {'measured':>10} {'limit':>10} {'ratio':>7}")
-    missed = 0
-    for what, measured, unit, limit, more in rows:
-        good = measured >= limit if more else measured <= limit
-        missed += not good
-        mark = "" if good else "  MISSED"
-        print(f"{what:<46} {measured:>7.1f} {unit:<3}{limit:>7.1f} {unit:<3}{measured / limit:>6.2f}{mark}")
-    print(
-        json.dumps({what: {"measured": round(m, 3), "limit": limit, "unit": unit} for what, m, unit, limit, _ in rows})
-    )
-    sys.exit(1 if missed else 0)
+    for name, fact in facts.items():
+        print(f"{name.replace('_', ' ')}: {fact}")
+    print(f"{'':<46} {'measured':>13} {'limit':>14} {'ratio':>7}")
+    for row in told:
+        print(line(row))
+    print(json.dumps({"title": title, "facts": facts, "rows": told}))
+    sys.exit(0 if all(row["ok"] for row in told) else 1)
+
+
+def line(row: dict[str, Any]) -> str:
+    """Write one row of a table for people."""
+    bound = f"{'>=' if row['more'] else '<='} {row['limit']:g} {row['unit']}"
+    measured = f"{row['measured']:.4g} {row['unit']}"
+    return f"{row['what']:<46} {measured:>13} {bound:>14} {row['ratio']:>7.2f}{'' if row['ok'] else '  MISSED'}"
+
+
+def _of_limit(measured: float, limit: float, *, more: bool) -> float:
+    """Give how much of its limit is used."""
+    part, whole = (limit, measured) if more else (measured, limit)
+    if not whole:
+        return _ENDLESS if part else 1.0
+    return min(part / whole, _ENDLESS)
+
+
+def cpu_milliseconds(*pieces: Callable[[], object], rounds: int = 21) -> list[float]:
+    """Give the median milliseconds of CPU of each piece of work; they take turns, so that a slow while hits all."""
+    taken: list[list[float]] = [[] for _ in pieces]
+    for turn in range(rounds + 1):
+        for times, piece in zip(taken, pieces, strict=True):
+            started = time.process_time()
+            piece()
+            if turn:  # the first one warms up
+                times.append(1000 * (time.process_time() - started))
+    return [statistics.median(times) for times in taken]
+
+
+def resident() -> float:
+    """Give this process's resident memory in MB of 2**20 bytes."""
+    kilobytes = re.findall(r"^VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(kilobytes[0]) / 1024

@@ -22,8 +22,6 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import nats.errors
 import nats.js.errors
@@ -31,6 +29,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header, RawStreamMsg
+
+from aegis.runtime.bus_connection import BusConfig, connect_patiently
 
 __all__ = ["Bus", "BusConfig", "BusUnavailableError", "ConflictError", "Msg", "PayloadTooLargeError", "RefusedError"]
 
@@ -62,16 +62,6 @@ class BusUnavailableError(RuntimeError):
 
 class RefusedError(RuntimeError):
     """The bus confirmed that it will not do this, for example for lack of space."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusConfig:
-    """How to reach the bus: its address, its authority's certificate, and the key file that says who one is."""
-
-    url: str
-    ca: Path | None = None
-    key: Path | None = None
-    inbox: str = "_INBOX"
 
 
 class Bus:
@@ -115,23 +105,8 @@ class Bus:
             log.log(logging.DEBUG if repeated else logging.WARNING, "bus error: %s", problem)
             told = problem
 
-        options: dict[str, object] = {
-            "servers": config.url,
-            "name": name,
-            "tls": ssl.create_default_context(cafile=str(config.ca)) if config.ca else None,
-            "nkeys_seed": str(config.key) if config.key else None,
-            "inbox_prefix": config.inbox,
-            "reconnected_cb": reconnected,
-            "disconnected_cb": disconnected,
-            "closed_cb": closed,
-            "error_cb": failed,
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": 0.2,
-            "connect_timeout": 2,
-            "ping_interval": 5,
-            "max_outstanding_pings": 2,
-        }
-        await _connect_patiently(client, options)
+        callbacks = {"reconnected_cb": reconnected, "disconnected_cb": disconnected, "closed_cb": closed}
+        await connect_patiently(client, config, name, {**callbacks, "error_cb": failed})
         try:
             yield bus
         finally:
@@ -298,27 +273,6 @@ def _sequence(subject: str, reply: bytes) -> int:
     if error.get("code") == 503:  # noqa: PLR2004 - the API's own "not now"
         raise _TryAgainError(error.get("description"))
     raise RefusedError(f"{subject}: {error.get('description')}")
-
-
-async def _connect_patiently(client: Client, options: dict[str, object]) -> None:
-    """Connect; a bus that is away is waited for, one that does not let this key in is an error at once."""
-    told = ""
-    while True:
-        try:
-            # nats-py would retry for ever without a word, so it is given two attempts at a time.
-            limited = {"allow_reconnect": False, "max_reconnect_attempts": 1}
-            await client.connect(**{**options, **limited})  # type: ignore[arg-type]
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            problem = str(error) or type(error).__name__
-            if "authorization violation" in problem.lower():
-                raise
-            if problem != told:
-                log.warning("bus at %s is away: %s; waiting for it", options["servers"], problem)
-                told = problem
-            await asyncio.sleep(0.2)
-        else:
-            client.options |= {name: options.get(name, True) for name in limited}
-            return
 
 
 def _report(task: asyncio.Task[None]) -> None:

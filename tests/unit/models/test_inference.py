@@ -100,8 +100,8 @@ def test_yunet_gives_the_outputs_that_opencv_gives_at_any_size(
 
 
 def test_a_model_says_why_it_does_not_run_on_a_faster_provider(sface: Model, yunet: Model) -> None:
-    for model, tried in ((sface, ("openvino", "cuda")), (yunet, ("cuda",))):
-        faster = [name for name in tried if model.provider.startswith(name)]
+    for model, tried in ((sface, ("openvino-bf16", "openvino", "cuda")), (yunet, ("cuda",))):
+        faster = [name for name in tried if model.provider in (name, f"{name}-f32")]
         skipped = tried[: tried.index(faster[0])] if faster else tried
         reasons = [reason.partition(": ") for reason in (model.fell_back or "").split("; ") if reason]
         assert [name for name, _, _ in reasons] == list(skipped)
@@ -111,12 +111,14 @@ def test_a_model_says_why_it_does_not_run_on_a_faster_provider(sface: Model, yun
 def test_openvino_by_name_is_openvino_or_the_reason_that_auto_gave(
     sface: Model, cards: dict[str, ModelCard], models_dir: Path
 ) -> None:
-    if sface.provider == "openvino-f32":
+    if sface.provider.startswith("openvino"):
         assert open_model(sface.card, models_dir, provider="openvino").provider == "openvino-f32"
         return
     with pytest.raises(ProviderError, match="openvino: ") as caught:
         open_model(sface.card, models_dir, provider="openvino")
     assert str(caught.value).partition("openvino: ")[2] in str(sface.fell_back)
+    with pytest.raises(ProviderError, match="no provider 'openvino-bf16'"):
+        open_model(sface.card, models_dir, provider="openvino-bf16")
 
 
 def test_cuda_by_name_is_an_error_where_the_build_has_none(cards: dict[str, ModelCard], models_dir: Path) -> None:

@@ -1,0 +1,57 @@
+"""Coming in to the bus: where it is, who one is there, and waiting for one that is away."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats.errors
+from nats.aio.client import Client
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusConfig:
+    """How to reach the bus: its address, its authority's certificate, and the key file that says who one is."""
+
+    url: str
+    ca: Path | None = None
+    key: Path | None = None
+    inbox: str = "_INBOX"
+
+
+async def connect_patiently(client: Client, config: BusConfig, name: str, callbacks: Mapping[str, object]) -> None:
+    """Connect; a bus that is away is waited for, one that does not let this key in is an error at once."""
+    options: dict[str, object] = {
+        "servers": config.url,
+        "name": name,
+        "tls": ssl.create_default_context(cafile=str(config.ca)) if config.ca else None,
+        "nkeys_seed": str(config.key) if config.key else None,
+        "inbox_prefix": config.inbox,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.2,
+        "connect_timeout": 2,
+        "ping_interval": 5,
+        "max_outstanding_pings": 2,
+        **callbacks,
+    }
+    told = ""
+    while True:
+        try:
+            # nats-py would retry for ever without a word, so it is given two attempts at a time.
+            limited = {"allow_reconnect": False, "max_reconnect_attempts": 1}
+            await client.connect(**{**options, **limited})  # type: ignore[arg-type]
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            problem = str(error) or type(error).__name__
+            if "authorization violation" in problem.lower():
+                raise
+            if problem != told:
+                log.warning("bus at %s is away: %s; waiting for it", config.url, problem)
+                told = problem
+            await asyncio.sleep(0.2)
+        else:
+            client.options |= {option: options.get(option, True) for option in limited}
+            return
