@@ -5,9 +5,9 @@ from pathlib import Path
 
 from aegis.cli.errors import CommandError
 from aegis.cli.state import models_dir
-from aegis.runtime.model_progress import progress_bar
 from aegis.runtime.model_sources import ModelHashError, ModelMissingError, pull, verify
 from aegis.runtime.models import ModelError, load_cards
+from aegis.runtime.progress import progress_bar
 
 
 def pull_models(directory: Path | None = None) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aegis.contracts.messages import LookFound
 from aegis.detect.core import Kept
-from aegis.runtime.faces import DETECTOR, SUSPECTED, search
+from aegis.runtime.faces import DETECTOR, SUSPECTED, TRACKED, search
 from aegis.runtime.inference import Model, open_model
 from aegis.runtime.models import load_cards
 from aegis.vision.alignment import SIDE
@@ -16,8 +16,6 @@ from aegis.vision.faces import Face
 from aegis.vision.pictures import read_picture
 from aegis.vision.redact import redact
 
-CONFIDENT = 0.6
-"""From this score on a detection is a face to be tracked."""
 BLUR_WIDTH = 1280
 FRAME_QUALITY = 85
 
@@ -31,7 +29,7 @@ class Finder:
 
     def find(self, image: NDArray[np.uint8]) -> list[Face]:
         """Find the faces of an image of shape (height, width, 3) BGR, the most certain first."""
-        return self._search(image, self._width, CONFIDENT)
+        return self._search(image, self._width, TRACKED)
 
     def picture(self, kept: Kept) -> LookFound:
         """Give the probe and its frame with every other face hidden, also such as are too faint to be tracked."""

@@ -24,7 +24,7 @@ from aegis.detect.finder import Finder
 from aegis.runtime import metrics
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
-from aegis.runtime.faces import DETECTOR
+from aegis.runtime.faces import DETECTOR, FRAME_WIDTH
 from aegis.runtime.inference import PROVIDERS, announce
 from aegis.runtime.leases import Lease, Leases
 from aegis.runtime.models import ModelError
@@ -48,7 +48,7 @@ class DetectSettings(ServiceSettings):
     models_dir: Path = setting(doc="Folder with the model files; `aegis models pull` fills it.")
     provider: str = setting("auto", "What runs the models; `auto` takes the fastest one.", choices=PROVIDERS)
     detect_width: int = setting(
-        640,
+        FRAME_WIDTH,
         "Frames are searched at this width: more finds smaller faces and costs with its square.",
         least=160,
         most=1920,
@@ -144,11 +144,11 @@ class Detect:
         metrics.FRAMES_PROCESSED.labels(camera).inc()
         metrics.FRAME_AGE.observe(time.time() - frame.captured_at)
         metrics.TRACKS.set(sum(c[2].live for c in self._cameras.values()))
-        if seen.looks and lease.valid and self.policy.armed:
+        if seen.looks and lease.valid and self.policy.processing:
             await self._send(partition, frame, lease, seen)
 
     def _refusal(self, frame: FrameCaptured, camera: str, lease: Lease) -> str:
-        if not self.policy.armed:
+        if not self.policy.processing:
             self._cameras.clear()
             return "disarmed"
         if not lease.valid or frame.camera != camera:

@@ -13,6 +13,10 @@ from aegis.vision.embedding import normalise, to_tensor
 from aegis.vision.faces import Face
 
 DETECTOR = "yunet-2023mar"
+FRAME_WIDTH = 640
+"""A camera's frame is searched at this width, unless its site says otherwise."""
+TRACKED = 0.6
+"""From this score on a detection in a frame is a face to be tracked."""
 SUSPECTED = 0.3
 """From this score on a detection might be a bystander and is hidden in what is kept."""
 

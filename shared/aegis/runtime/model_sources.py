@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from urllib.error import HTTPError, URLError
 
-from aegis.runtime.model_progress import Progress
 from aegis.runtime.models import ModelCard, ModelError, Source, UrlSource, WheelSource
+from aegis.runtime.progress import Progress
 
 _CHUNK = 1 << 18
 _URL_TIMEOUT_S = 10.0

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tests.unit.registry.conftest import Image, jpeg, png, scaled
 
-from aegis.registry.core import EnrolmentError
 from aegis.registry.enrolment import KEPT_SIDE, Enrolled, Enroller
+from aegis.runtime.enrolment import EnrolmentError
 from aegis.runtime.faces import SUSPECTED
 from aegis.runtime.models import ModelError
 from aegis.vision.faces import overlap
@@ -118,14 +118,14 @@ def test_a_photo_that_was_taken_sideways_is_turned_upright(
 ) -> None:
     enrolled = enroller.enrol(turned(photo, orientation), "phone.jpg")
     assert cosine(enrolled, template) > 0.97
-    assert len(enroller._search(decoded(enrolled), KEPT_SIDE, 0.8)) == 1, "what is kept is upright too"
+    assert len(enroller.search(decoded(enrolled), KEPT_SIDE, 0.8)) == 1, "what is kept is upright too"
 
 
 def test_what_is_kept_is_the_face_and_a_margin(enroller: Enroller, photo: Image) -> None:
     room = np.full((900, 1200, 3), 128, np.uint8)
     room[300:550, 400:650] = photo
     enrolled = enroller.enrol(png(room), "room.png")
-    (face,) = enroller._find(room)
+    (face,) = enroller.find(room)
     kept = decoded(enrolled)
     assert kept.shape[0] == pytest.approx(3 * face.box[3], abs=3)
     assert kept.shape[1] == pytest.approx(3 * face.box[2], abs=3)
@@ -139,13 +139,13 @@ def test_a_smaller_person_beside_is_hidden_in_what_is_kept(
 ) -> None:
     """At three times the size, as a photo of a phone is, so that the bystander could be recognised in it."""
     image = scaled(beside(photo, somebody_else, size), 3)
-    main = max(enroller._find(image), key=lambda face: face.box[2])
+    main = max(enroller.find(image), key=lambda face: face.box[2])
     plain = np.asarray(image[:, : int(main.box[0] + 2 * main.box[2])], np.uint8)
-    assert len(enroller._search(plain, 1280, SUSPECTED)) == 2, "the bystander is inside the part that is kept"
+    assert len(enroller.search(plain, 1280, SUSPECTED)) == 2, "the bystander is inside the part that is kept"
     enrolled = enroller.enrol(png(image), "party.png")
     assert cosine(enrolled, template) > 0.9
     kept = decoded(enrolled)
-    faces = [face for width in (640, 1280) for face in enroller._search(kept, width, SUSPECTED)]
+    faces = [face for width in (640, 1280) for face in enroller.search(kept, width, SUSPECTED)]
     assert len(faces) == 2, "one face, found at both widths"
     assert overlap(faces[0].box, faces[1].box) > 0.8
 
@@ -155,10 +155,10 @@ def test_a_bystander_who_is_too_faint_to_be_meant_is_hidden_all_the_same(
 ) -> None:
     faint = np.asarray(cv2.GaussianBlur(scaled(somebody_else, 0.2), (0, 0), 3.5), np.uint8)
     image = scaled(beside(photo, faint, 1.0), 3)
-    assert len(enroller._find(image)) == 1, "the detector is not sure of the bystander"
-    assert len(enroller._search(image, 640, SUSPECTED)) == 2
+    assert len(enroller.find(image)) == 1, "the detector is not sure of the bystander"
+    assert len(enroller.search(image, 640, SUSPECTED)) == 2
     kept = decoded(enroller.enrol(png(image), "party.png"))
-    assert len(enroller._search(kept, KEPT_SIDE, SUSPECTED)) == 1
+    assert len(enroller.search(kept, KEPT_SIDE, SUSPECTED)) == 1
 
 
 def test_an_embedder_that_is_none_is_refused(models_dir: object) -> None:

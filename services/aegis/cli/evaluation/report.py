@@ -1,0 +1,298 @@
+"""The report that people read: one page of HTML that stands by itself. No name, no photo and no path comes into it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+from aegis.cli.evaluation import plots, words
+from aegis.cli.evaluation.figures import Acquisition, Figures, Identification, Point, Verification
+from aegis.cli.evaluation.groups import AtThreshold, Comparison, Grouping
+from aegis.cli.evaluation.searches import percent
+from aegis.vision.error_rates import Rate
+from aegis.vision.scoring import SINGLE_LOOK_MARGIN
+
+TEMPLATE = Path(__file__).with_name("report.html")
+NOTHING = "&ndash;"
+MARK = '<span class="mark">not supported</span>'
+SCORES = {"cosine": "plain cosine", "normalised": "normalised"}
+
+
+def page(figures: Figures, method: Mapping[str, object]) -> str:
+    """Lay the figures out; ``method`` are the facts of the run, as a list at the end."""
+    sections = [
+        *_watchlist(figures),
+        *_groups(figures.groups),
+        *_verification(figures.verification),
+        *_acquisition(figures.acquisition),
+    ]
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in method.items())
+    people = f"{figures.photos:,} photos of {figures.people:,} people"
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title="How often does this watchlist err?",
+        subtitle=escape(f"Aegis, measured on {people}, {method['Date']}"),
+        summary="\n".join(_paragraph(text) for text in words.summary(figures)),
+        sections="\n".join(sections),
+        not_shown="\n".join(f"<li>{_lead(text)}</li>" for text in words.NOT_SHOWN),
+        method=f"<dl>{facts}</dl>",
+    )
+
+
+def _watchlist(figures: Figures) -> Iterator[str]:
+    if not figures.identification:
+        return
+    product = figures.identification[-1]
+    yield "<h2>On a watchlist</h2>"
+    yield (
+        f"<p>{product.enrolled:,} people were enrolled with one photo each{_only(figures)}. {_searched(product)} Each"
+        " photo was one look, as one frame of a camera is. FPIR is the share of searches of people not on the list that"
+        " point at somebody; FNIR the share of searches of people on it that do not find them under their own name.</p>"
+    )
+    yield f"<p>{_cohort(figures)}</p>"
+    yield _table(
+        "One enrolled photo, one look. The threshold is what a site sets; one look alone needs "
+        f"{SINGLE_LOOK_MARGIN:.2f} more.",
+        ("At", "Score", "Threshold", "FPIR", *(("FNIR",) if product.mated else ())),
+        (
+            (
+                point.why,
+                SCORES[found.scores],
+                f"{point.threshold:.3f}",
+                _rate(point.fpir),
+                *((_missed(point),) if found.mated else ()),
+            )
+            for points in zip(*([found.default, *found.points] for found in figures.identification), strict=True)
+            for found, point in zip(figures.identification, points, strict=True)
+        ),
+    )
+    curves = {SCORES[found.scores]: found.curve for found in figures.identification}
+    if product.mated:
+        yield plots.det(curves, "FPIR: pointed at wrongly", "FNIR: not found", "FNIR against FPIR")
+    yield _table(
+        "The same with thresholds that other people of the set asked for: each half of the people was searched at the"
+        " threshold of the other half. This is what a site that calibrates may hope for.",
+        ("Asked for", "Score", "FPIR found", *(("FNIR found",) if product.mated else ())),
+        (
+            (point.why, SCORES[found.scores], *map(_rate, point.held_out[: 2 if found.mated else 1]))
+            for found in figures.identification
+            for point in found.points
+            if point.held_out
+        ),
+    )
+    yield f"<p>{_besides(product.default)}</p>"
+    if figures.doubtful:
+        yield (
+            f"<p>{figures.doubtful:,} pairs of people in this set look like one person under two names, and count as"
+            " errors here. At the lowest FPIRs they can be most of the errors.</p>"
+        )
+    yield from _compared(figures.compared)
+
+
+def _only(figures: Figures) -> str:
+    return f", all of them {escape(figures.enrol_only)}" if figures.enrol_only else ""
+
+
+def _searched(found: Identification) -> str:
+    others = f"{found.non_mated:,} searches were of {found.non_mated_people:,} people who are not on the list."
+    if not found.mated:
+        return f"{others} Nobody on the list has a second photo, so FNIR could not be measured."
+    return f"{found.mated:,} searches were of {found.mated_people:,} of them, by their other photos. {others}"
+
+
+def _cohort(figures: Figures) -> str:
+    if not figures.cohort_people:
+        return "There are too few people for a cohort, so scores are plain cosines."
+    return (
+        f"Normalised scores use a cohort of {figures.cohort_people:,} people ({escape(figures.cohort_from)}), none of"
+        " whom is enrolled or searched."
+    )
+
+
+def _besides(point: Point) -> str:
+    text = ""
+    if point.misnamed.trials:
+        text += (
+            f"At the threshold {point.threshold:.2f}, searches of people on the list pointed at somebody else:"
+            f" {words.one_line(point.misnamed)}. "
+        )
+    if point.beside.trials:
+        text += (
+            f"{point.beside.trials:,} photos of people not on the list show other faces too. At the threshold"
+            f" {point.threshold:.2f}, such a face was pointed at in {point.beside.errors:,} of them. Nobody says who it"
+            " is, and it may be somebody on the list, so these count neither as errors nor as successes."
+        )
+    return text
+
+
+def _compared(found: Sequence[Identification]) -> Iterator[str]:
+    yield "<h3>More photos, more looks</h3>"
+    if not found:
+        yield "<p>Too few people have four photos to compare.</p>"
+        return
+    one = found[0]
+    yield (
+        f"<p>The same {one.enrolled:,} people each time, against {one.non_mated_people:,} people who are not enrolled;"
+        f" scores are {SCORES[one.scores]}. Two looks are weighed together as those of one track are.</p>"
+    )
+    yield _table(
+        "FNIR at a stated FPIR",
+        ("Photos enrolled", "Looks", "Searches", *(f"At {point.why}" for point in one.points[:2])),
+        (
+            (str(e.photos), str(e.looks), f"{e.mated:,} and {e.non_mated:,}", *(_missed(p) for p in e.points[:2]))
+            for e in found
+        ),
+    )
+
+
+def _groups(found: Sequence[Grouping]) -> Iterator[str]:
+    yield "<h2>For whom is it worse?</h2>"
+    if not found:
+        yield "<p>No groups were given. Give a CSV with --groups to compare groups of people.</p>"
+        return
+    yield (
+        "<p>The groups are labels that came with the photos. Aegis itself guesses nothing about anybody. FMR and FNMR"
+        " are of single pairs of photos, both of the same group; thresholds of pairs are plain cosines.</p>"
+    )
+    for grouping in found:
+        yield f"<h3>By {escape(grouping.name)}</h3>"
+        if grouping.small:
+            small = ", ".join(f"{group} ({people})" for group, people in grouping.small.items())
+            yield f"<p class='soft'>Too few people to compare: {escape(small)}.</p>"
+        if not grouping.people:
+            continue
+        for at in grouping.searches[:1]:
+            if grouping.lowest_fpir:
+                yield f"<p>{escape(words.worse(at, 'were wrongly pointed at'))}</p>"
+                title = f"FPIR by {escape(grouping.name)}"
+                yield plots.intervals(at.false.rates, "FPIR, with its 95 % interval", title)
+        yield _table("Searches", *_side_by_side(grouping, grouping.searches[:2], "FPIR", "FNIR"))
+        yield _table("Pairs within a group", *_side_by_side(grouping, grouping.pairs[:2], "FMR", "FNMR"))
+        yield _table(
+            "Photos that could not be used",
+            ("Group", "People", "No usable look", "Not enrolled"),
+            (
+                (escape(g), f"{people:,}", _rate(grouping.no_look.rates[g]), _rate(grouping.not_enrolled.rates[g]))
+                for g, people in grouping.people.items()
+            ),
+        )
+
+
+def _side_by_side(
+    grouping: Grouping, points: Sequence[AtThreshold], false: str, missed: str
+) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Give the head and the rows of a table of groups, and what the worst is to the others."""
+    columns: list[tuple[str, Comparison]] = []
+    for at in points:
+        columns.append((f"{false} at {at.threshold:.3f}", at.false))
+        if at.missed:
+            columns.append((f"{missed} at {at.threshold:.3f}", at.missed))
+    rows: list[Sequence[str]] = [
+        (escape(group), *(_rate(compared.rates[group]) for _, compared in columns)) for group in grouping.people
+    ]
+    rows.append(("Worst against mean", *(_ratio(compared, "worst_over_mean") for _, compared in columns)))
+    rows.append(("Worst against best", *(_ratio(compared, "worst_over_best") for _, compared in columns)))
+    return ("Group", *(name for name, _ in columns)), rows if columns else []
+
+
+def _ratio(compared: Comparison, name: str) -> str:
+    differ = compared.disparity
+    ratio = getattr(differ, name) if differ else None
+    if differ is None or ratio is None:
+        return NOTHING
+    return f"<b>{ratio:.1f} times</b> {'' if differ.supported else MARK}"
+
+
+def _verification(found: Verification | None) -> Iterator[str]:
+    yield "<h2>On pairs of photos</h2>"
+    if found is None:
+        yield "<p>There are no two people to compare.</p>"
+        return
+    yield (
+        f"<p>All pairs of {found.photos:,} photos of {found.people:,} people, by plain cosine: {found.mated:,} of one"
+        f" person and {found.non_mated:,} of two. TAR is the share of pairs of one person that reach the threshold.</p>"
+    )
+    yield _table(
+        "At stated false accept rates",
+        ("FAR", "Threshold", "FAR found", "TAR", "Misses, 1 - TAR"),
+        (
+            (f"{at.wanted:g}", f"{at.threshold:.3f}", _rate(at.far), _kept(at.missed), _rate(at.missed))
+            for at in found.at
+        ),
+    )
+    if found.mated:
+        yield plots.det({"plain cosine": found.curve}, "FAR", "misses (1 - TAR)", "Misses against FAR on pairs")
+    if found.folds:
+        folds = found.folds
+        yield (
+            f"<p>Accuracy in ten folds that share no person, {folds.errors.trials:,} pairs, half of them of one person:"
+            f" <b>{100 * folds.mean:.2f} %</b>, standard deviation {100 * folds.deviation:.2f} points; wrong:"
+            f" {words.one_line(folds.errors)}.</p>"
+        )
+    else:
+        yield "<p>There are too few pairs of one person for accuracy in ten folds.</p>"
+
+
+def _kept(missed: Rate) -> str:
+    return NOTHING if missed.value is None else f"<b>{100 * (1 - missed.value):.2f} %</b>"
+
+
+def _acquisition(found: Acquisition) -> Iterator[str]:
+    yield "<h2>Photos that could not be used</h2>"
+    yield _table(
+        "",
+        ("", "Rate", "Why"),
+        (
+            ("Not a picture", _rate(found.unreadable), ""),
+            ("Failure to detect: no face found", _rate(found.no_face), ""),
+            ("Failure to acquire: no usable look", _rate(found.no_look), _reasons(found.flaws, "faces refused: ")),
+            ("Failure to enrol", _rate(found.not_enrolled), _reasons(found.refusals, "")),
+        ),
+    )
+    yield (
+        f"<p>{found.copies:,} photos were left out, each the same as one of somebody else. {found.people_lost:,} people"
+        " have no photo that can be used. A search without a usable look counts as a miss of a listed person and as no"
+        " alert for anybody else.</p>"
+    )
+
+
+def _reasons(counts: Mapping[str, int], lead: str) -> str:
+    return escape(lead + ", ".join(f"{reason} {number:,}" for reason, number in counts.items())) if counts else ""
+
+
+def _missed(point: Point) -> str:
+    """Show an FNIR; at an FPIR that is not supported, it is not either."""
+    return _rate(point.fnir, supported=point.fnir.supported and point.fpir.supported)
+
+
+def _rate(rate: Rate, *, supported: bool | None = None) -> str:
+    if rate.value is None:
+        return NOTHING
+    low, high = rate.interval
+    holds = rate.supported if supported is None else supported
+    detail = f"{percent(low)} to {percent(high)}<br>{rate.errors:,} of {rate.trials:,}"
+    shown = f"<b>{percent(rate.value)}</b><span class='n'>{detail}</span>"
+    return shown if holds else f"<span class='unsupported'>{shown}</span>{MARK}"
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out cells that are HTML already; nothing where there is no row."""
+    lines = [
+        f"<tr><th scope='row'>{first}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for first, *cells in rows
+    ]
+    if not lines:
+        return ""
+    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
+    titled = f"<caption>{escape(caption)}</caption>" if caption else ""
+    body = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f"<div class='scroll'><table>{titled}{body}</table></div>"
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{_lead(text)}</p>"
+
+
+def _lead(text: str) -> str:
+    """Make the first sentence, which names what follows, stand out."""
+    first, _, rest = text.partition(". ")
+    return f"<strong>{escape(first)}.</strong> {escape(rest)}" if rest else escape(text)

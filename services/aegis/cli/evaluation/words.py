@@ -1,0 +1,122 @@
+"""Figures in words and in plain language, for people who never read a table of error rates."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from aegis.cli.evaluation.figures import Figures, Identification
+from aegis.cli.evaluation.groups import AtThreshold, Grouping
+from aegis.cli.evaluation.searches import percent
+from aegis.vision.error_rates import Rate
+
+SCHOOL_DAYS = 180
+VISITS_A_DAY = 500
+VISITS = SCHOOL_DAYS * VISITS_A_DAY
+MANY = 10
+
+NOT_SHOWN = (
+    "Cameras. These are still photos. Motion, bad light, distance and masks cost more; several looks win some back.",
+    "Your people. The photos are of the people in this set, with its ages, its skin colours and its cameras.",
+    "Look-alikes. Close relatives, twins above all, are mistaken for each other far more often.",
+    "Time. A person who was enrolled with an old photo is missed more often, a child much more often.",
+    "What people do. A person decides about every alert; whether that decision is right was not measured.",
+    "Wrong labels. Somebody who is in the set under two names counts as an error of the system.",
+)
+
+
+def count(number: float) -> str:
+    """Write a number of events as people say it."""
+    if number >= MANY:
+        places = math.floor(math.log10(number)) - 1
+        return f"{round(number, -places):,.0f}"
+    return f"{number:.0f}" if number >= 1 else "less than one"
+
+
+def one_line(rate: Rate) -> str:
+    """Write a rate with its interval and its sample."""
+    if rate.value is None:
+        return "not measured"
+    low, high = rate.interval
+    mark = "" if rate.supported else ", not supported"
+    return f"{percent(rate.value)} ({percent(low)} to {percent(high)}; {rate.errors:,} of {rate.trials:,}{mark})"
+
+
+def summary(figures: Figures) -> Iterator[str]:
+    """Say what it means for a school, a paragraph each."""
+    if not figures.identification:
+        yield "Nobody could be enrolled from these photos, so no watchlist was measured."
+        return
+    product = figures.identification[-1]
+    yield from _pointed_at(product)
+    yield from _missed(figures, product)
+    yield from _worse(figures)
+
+
+def _pointed_at(product: Identification) -> Iterator[str]:
+    false = product.default.fpir
+    if false.value is None:
+        return
+    low, high = (bound * VISITS for bound in false.interval)
+    yield (
+        f"Wrongly pointed at. A school with {VISITS_A_DAY} people a day on {SCHOOL_DAYS} days sees {VISITS:,} visits a"
+        f" year. With a list of {product.enrolled:,} people and the threshold that a category has unless it sets one"
+        f" ({product.default.threshold:.2f}), one look at each visitor would point wrongly at about"
+        f" {count(false.value * VISITS)} of them a year ({count(low)} to {count(high)}). A list a tenth as long points"
+        " wrongly about a tenth as often. A person must look at each alert before anybody acts."
+    )
+
+
+def _missed(figures: Figures, product: Identification) -> Iterator[str]:
+    missed = product.default.fnir
+    if missed.value is None:
+        yield "Missed. The set has one photo of each person, so it does not say how often a listed person is missed."
+        return
+    low, high = missed.interval
+    text = (
+        f"Missed. Of 100 visits of people on the list, about {count(100 * missed.value)} ({count(100 * low)} to"
+        f" {count(100 * high)}) would go unnoticed with one enrolled photo and one look at that threshold."
+    )
+    best = figures.compared[-1] if figures.compared else None
+    if best and best.default.fnir.value is not None:
+        text += f" With two photos enrolled and two looks: {one_line(best.default.fnir)}."
+    yield text
+
+
+def _worse(figures: Figures) -> Iterator[str]:
+    searched = [(grouping, at) for grouping in figures.groups for at in grouping.searches[:1]]
+    paired = [(grouping, at) for grouping in figures.groups for at in grouping.pairs]
+    found = [*_worst(searched, 2, "were wrongly pointed at"), *_worst(paired, 1, "were taken for each other")]
+    if not found:
+        yield "For whom it is worse. " + (
+            "Every group is too small to say." if figures.groups else "No groups were given, so this does not say."
+        )
+    yield from found
+
+
+def _worst(those: Sequence[tuple[Grouping, AtThreshold]], most: int, what: str) -> Iterator[str]:
+    """Tell of the columns in which the groups differ most, as far as the sample supports it."""
+    ratios = [
+        (differ.worst_over_mean, grouping, at)
+        for grouping, at in those
+        if (differ := at.false.disparity) and differ.supported and differ.worst_over_mean
+    ]
+    for _, grouping, at in sorted(ratios, key=lambda item: -item[0])[:most]:
+        yield f"For whom it is worse, by {grouping.name}. {worse(at, what)}"
+
+
+def worse(at: AtThreshold, what: str) -> str:
+    """Say which group has the highest rate of false alarms; ``what`` it is that happens to its people."""
+    differ = at.false.disparity
+    if differ is None or differ.worst_over_mean is None:
+        return f"No group has an error ({at.why})."
+    text = (
+        f"People labelled {differ.worst} {what} {differ.worst_over_mean:.1f} times as often as the mean of the groups"
+    )
+    text += (
+        f" and {differ.worst_over_best:.1f} times as often as those labelled {differ.best}"
+        if differ.worst_over_best
+        else f", and those labelled {differ.best} not at all"
+    )
+    text += f" ({at.why})."
+    if at.false.rates[differ.worst].interval[0] <= at.false.rates[differ.best].interval[1]:
+        text += " The intervals of these two overlap: it may be chance."
+    return text

@@ -1,0 +1,228 @@
+"""What is computed of vectors of which everything is known."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aegis.cli.errors import CommandError
+from aegis.cli.evaluation import command, figures, searches, words
+from aegis.cli.evaluation.figures import Figures
+from aegis.cli.evaluation.photos import Listed, Photo
+from aegis.cli.evaluation.searches import Experiment, Search, assign, compared, experiment, held_out
+from aegis.vision.error_rates import Rate
+from aegis.vision.normalisation import MIN_PEOPLE
+from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Look
+
+DIMENSION = 128
+METHOD = {"Date": "2026-11-23", "Seed": 1}
+
+
+def vector(direction: int, noise: float, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+    found = np.random.default_rng(direction).normal(0, DIMENSION**-0.5, DIMENSION) + rng.normal(0, noise, DIMENSION)
+    return (found / np.linalg.norm(found)).astype(np.float32)
+
+
+def people(count: int, photos: int, *, noise: float = 0.05, first: int = 0, **groups: str) -> list[Photo]:
+    """Make people, each with photos around a direction of its own."""
+    rng = np.random.default_rng(first + count)
+    found = []
+    for person in range(first, first + count):
+        for number in range(photos):
+            made = vector(person, noise, rng)
+            listed = Listed(path=Path(f"secret-{person}-{number}.jpg"), person=f"secret-{person}", groups=groups)
+            found.append(Photo(listed=listed, template=made, looks=(Look(vector=made, weight=0.8),)))
+    return found
+
+
+def compute(photos: list[Photo], **given: Any) -> Figures:
+    return figures.compute(photos, **{"size": 600, "only": None, "given": None, "seed": 1, **given})[0]
+
+
+def search(right: float, wrong: float, person: str = "p") -> Search:
+    return Search(person=person, groups={}, right=right, wrong=wrong, pointed="", beside=None)
+
+
+def made_of(mated: list[Search], non_mated: list[Search]) -> Experiment:
+    return Experiment(enrolled=9, photos=1, looks=1, mated=mated, non_mated=non_mated)
+
+
+def test_nobody_plays_two_parts() -> None:
+    photos = people(40, 3) + people(300, 1, first=1000)
+    roles = assign(photos, 30, None, np.random.default_rng(3), own_cohort=True)
+    assert len(roles.gallery) == 30
+    assert all(len(own) == 3 for own in roles.gallery.values()), "they have another photo"
+    assert not set(roles.gallery) & set(roles.strangers)
+    assert len(roles.gallery) + len(roles.strangers) == 340 - 62, "a fifth of the other people is set aside"
+    assert roles.cohort is None, "62 people are too few for a cohort"
+    large = assign(people(700, 1), 30, None, np.random.default_rng(3), own_cohort=True)
+    assert large.cohort is not None
+    assert len(large.cohort) >= MIN_PEOPLE
+    assert len(large.gallery) == 30, "without second photos people are enrolled all the same"
+
+
+def test_only_some_may_be_enrolled_and_the_rest_is_searched() -> None:
+    photos = people(20, 2, age="adult") + people(20, 2, first=50, age="minor")
+    roles = assign(photos, 600, ("age", "adult"), np.random.default_rng(3), own_cohort=False)
+    assert {own[0].listed.groups["age"] for own in roles.gallery.values()} == {"adult"}
+    assert len(roles.strangers) == 20
+
+
+def test_the_first_photo_that_can_be_enrolled_is() -> None:
+    photos = [replace(photo, template=None, refusal="several faces") for photo in people(3, 1)] + people(3, 1)
+    roles = assign(photos, 600, None, np.random.default_rng(3), own_cohort=False)
+    assert all(own[0].template is not None and len(own) == 2 for own in roles.gallery.values())
+
+
+def test_a_search_finds_its_person_and_no_stranger() -> None:
+    roles = assign(people(20, 2, noise=0.01), 10, None, np.random.default_rng(3), own_cohort=False)
+    found = experiment(roles, None)
+    assert (len(found.mated), len(found.non_mated)) == (10, 20)
+    assert all(search.right == pytest.approx(1 - SINGLE_LOOK_MARGIN, abs=0.03) for search in found.mated)
+    assert found.fnir(0.5) == Rate(0, 10)
+    assert found.fpir(0.9) == Rate(0, 20)
+
+
+def test_faces_beside_the_person_are_no_errors() -> None:
+    photos = people(20, 2, noise=0.01)
+    roles = assign(photos, 10, None, np.random.default_rng(3), own_cohort=False)
+    enrolled = next(iter(roles.gallery.values()))[0].looks[0]
+    crowd = {name: [replace(p, looks=(*p.looks, enrolled)) for p in own] for name, own in roles.strangers.items()}
+    found = experiment(replace(roles, strangers=crowd), None)
+    assert found.fpir(0.9).errors == 0
+    assert found.beside(0.9) == Rate(20, 20)
+
+
+def test_rates_at_a_threshold_are_counted_by_hand() -> None:
+    found = made_of(
+        [search(0.9, -np.inf), search(0.45, -np.inf), search(-np.inf, 0.7), search(-np.inf, -np.inf)],
+        [search(-np.inf, score) for score in (0.1, 0.2, 0.3, 0.4, 0.6)],
+    )
+    assert found.fnir(0.5) == Rate(3, 4), "below the threshold, a wrong name, and no look at all"
+    assert found.misnamed(0.5) == Rate(1, 4)
+    assert found.fpir(0.5, 0.2) == Rate(1, 5, 1.0)
+    assert 0.4 < found.threshold(0.2) < 0.6
+
+
+def test_a_threshold_of_one_half_is_tried_on_the_other() -> None:
+    # The people of the first half score higher, so their threshold lets nobody of the second through.
+    non_mated = [search(-np.inf, 0.8 if n % 2 == 0 else 0.3, f"s{n}") for n in range(20)]
+    mated = [search(0.5, -np.inf, f"m{n}") for n in range(20)]
+    false, missed = held_out(made_of(mated, non_mated), 0.0)
+    assert (false.errors, false.trials) == (10, 20)
+    assert (missed.errors, missed.trials) == (10, 20)
+
+
+def test_more_photos_and_looks_are_compared_on_the_same_people() -> None:
+    photos = people(60, 4, noise=0.12)
+    roles = assign(photos, 25, None, np.random.default_rng(3), own_cohort=False)
+    found = compared(roles, None, 25)
+    assert [(e.photos, e.looks) for e in found] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert {len({search.person for search in e.mated}) for e in found} == {25}
+    assert [len(e.mated) for e in found] == [50, 25, 50, 25]
+    mean = [float(np.mean([search.right for search in e.mated])) for e in found]
+    assert mean[0] < mean[1] < mean[3], "more evidence is better evidence"
+    assert compared(assign(people(60, 2), 25, None, np.random.default_rng(3), own_cohort=False), None, 25) == []
+
+
+def test_groups_are_measured_apart_and_together() -> None:
+    red, grey = people(40, 2, first=0, hair="red", age="adult"), people(40, 2, first=300, hair="grey", age="adult")
+    few = people(2, 2, first=600, hair="green", age="adult")
+    found = {group.name: group for group in compute(red + grey + few).groups}
+    assert set(found) == {"age", "hair", "age and hair"}
+    assert found["hair"].people == {"grey": 40, "red": 40}
+    assert found["hair"].small == {"green": 2}
+    assert list(found["age and hair"].people) == ["adult, grey", "adult, red"]
+    assert found["hair"].no_look.rates["red"] == Rate(0, 80)
+    pairs = found["hair"].pairs[0].false.rates["red"]
+    assert pairs.trials == 80 * 79 // 2 - 40
+
+
+def test_the_lowest_fpir_expects_five_errors_in_every_group() -> None:
+    photos = people(100, 1, hair="red") + people(500, 1, first=1000, hair="grey")
+    (found,) = compute(photos, size=60).groups
+    counts = [rate.trials for rate in found.searches[0].false.rates.values()]
+    assert found.lowest_fpir == pytest.approx(5 / min(counts))
+    assert all(rate.supported for rate in found.searches[0].false.rates.values())
+    assert not all(rate.supported for rate in found.searches[-1].false.rates.values())
+
+
+def test_the_table_of_thresholds_says_what_is_supported() -> None:
+    # All of "red" resemble each other, so they are taken for one another at thresholds that "grey" never reaches.
+    alike = [replace(p, listed=replace(p.listed, person=f"r{n}")) for n, p in enumerate(people(1, 150, noise=0.09))]
+    red = [replace(p, listed=replace(p.listed, groups={"hair": "red"})) for p in alike]
+    found = compute(red + people(150, 1, first=500, hair="grey"), size=60)
+    rows = {row.threshold: row for row in found.fairness}
+    assert rows[0.4].group == "red"
+    assert rows[0.4].worst_over_mean == pytest.approx(2.0, abs=0.2)
+    assert rows[0.4].supported
+    assert rows[0.4].unsupported == []
+
+
+def test_a_photo_that_is_there_twice_is_left_out() -> None:
+    photos = people(30, 1, noise=0.05)
+    again = replace(photos[0], listed=replace(photos[0].listed, person="somebody else"))
+    found = compute([*photos, again])
+    assert found.acquisition.copies == 1
+    assert found.photos == 30
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    photos = people(80, 3, noise=0.1, hair="red")
+    assert compute(photos) == compute(photos)
+    assert compute(photos, size=20) != compute(photos, size=20, seed=2)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_hardly_anything_is_reported_too(kept: int, tmp_path: Path) -> None:
+    blind = [replace(photo, template=None, looks=(), refusal="no face") for photo in people(3, 2)]
+    found = compute([*people(kept, 2, first=50), *blind])
+    assert found.acquisition.people_lost == 3
+    assert command.write(found, METHOD, tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (0.14, "14 %"), (0.037, "3.7 %"), (0.0021, "0.21 %"), (1e-5, "0.0010 %"), (1.0, "100 %")],
+)
+def test_a_share_has_two_digits(share: float, text: str) -> None:
+    assert searches.percent(share) == text
+
+
+def test_the_summary_counts_a_year() -> None:
+    found = compute(people(60, 4, noise=0.1, hair="red") + people(60, 1, first=500, hair="grey"), size=30)
+    false = found.identification[-1].default.fpir
+    text = " ".join(words.summary(found))
+    assert false.value is not None
+    assert f"about {words.count(false.value * 90_000)} of them a year" in text
+    assert "With a list of 30 people" in text
+    assert "For whom it is worse" in text
+
+
+def test_the_report_stands_by_itself_and_names_nobody(tmp_path: Path) -> None:
+    found = compute(people(60, 4, noise=0.1, hair="<b>red") + people(60, 1, first=500, hair="grey"), size=30)
+    page = command.write(found, METHOD, tmp_path).read_text()
+    data = (tmp_path / "report.json").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert "secret" not in page + data, "people and photos are not named"
+    assert "&lt;b&gt;red" in page
+    assert "<b>red" not in page
+    assert not re.search(r"""(src|href)=["'](?!#)|@import|url\((?!#)""", page), "it loads nothing"
+    assert Counter(re.findall(r' id="([^"]+)"', page)).most_common(1)[0][1] == 1, "names in it are unique"
+    assert page.count("<svg") >= 3
+    table = json.loads(data)
+    assert table["method"] == METHOD
+    rate = table["figures"]["identification"][0]["default"]["fpir"]
+    assert set(rate) == {"rate", "errors", "trials", "low", "high", "expected", "supported"}
+    assert {"threshold", "worst_over_mean", "supported"} <= set(table["figures"]["fairness"][0])
+
+
+def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(CommandError, match="the report cannot be written to"):
+        command.write(compute(people(5, 2)), METHOD, tmp_path / "taken")
