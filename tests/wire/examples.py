@@ -4,6 +4,7 @@
 that is there: those bytes are on the wire and in stores, and must be read for ever.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from aegis.contracts import alerts, cameras, cloudevents, codec, messages
@@ -62,9 +63,21 @@ MESSAGES: tuple[object, ...] = (
         name="North High",
         kind="k12-school",
         jurisdiction="US-PA",
-        state=SiteState.ARMED,
+        state=SiteState.SHADOW,
+        state_since=NOON,
         run="r1",
-        categories={"barred": messages.Category(severity=Severity.CRITICAL, threshold=0.625)},
+        cohort="c1",
+        categories={
+            "barred": messages.Category(
+                severity=Severity.CRITICAL,
+                threshold=0.625,
+                accepted=1.0,
+                expected=0.5,
+                upper=0.875,
+                basis="extrapolated",
+                problem="no",
+            )
+        },
     ),
     messages.CameraRecord(
         id="lobby",
@@ -85,6 +98,10 @@ MESSAGES: tuple[object, ...] = (
         added_at=NOON,
         templates=(messages.Template(vector=bytes(range(16)), photo="p1-1"),),
     ),
+    messages.CohortPart(cohort="c1", number=1, embedder="sface-2021dec", vectors=bytes(range(16))),
+    messages.CohortRecord(id="c1", embedder="sface-2021dec", built_at=NOON, size=120, parts=2),
+    messages.UseCohort(cohort="c1", parts=2),
+    messages.ImpostorRecord(embedder="sface-2021dec", cohort="c1", since=NOON, histogram=bytes(range(10))),
     messages.Reply(problem="no", body='{"a": 1}'),
     messages.AddCamera(
         camera="lobby", url="file:/clips/a.mkv", name="Lobby", fps=2.5, loop=True, transport="udp", token="t"
@@ -122,12 +139,14 @@ _SIGHTING = Sighting(
     detector="yunet-2023mar",
     embedder="sface-2021dec",
     watchlist_version=12,
+    cohort="c1",
     raised_at=NOON,
     expires_at=NOON + 600,
     drill=False,
     chip="a1-chip",
     frame="a1-frame",
 )
+_SHADOW = replace(_SIGHTING, chip="", frame="")
 _REPORT = CameraReport(
     site="north", camera="lobby", camera_name="Lobby", reported_at=NOON, reason="no route", revision=9, run="r1"
 )
@@ -135,10 +154,27 @@ _REPORT = CameraReport(
 EVENTS: dict[str, tuple[CloudEvent, object]] = {
     "alert-raised": (alerts.event(alerts.RAISED, "e1", _SIGHTING), _SIGHTING),
     "alert-sighted": (alerts.event(alerts.SIGHTED, "e2", _SIGHTING), _SIGHTING),
+    "shadow-raised": (alerts.event(alerts.WOULD_RAISE, "e6", _SHADOW), _SHADOW),
+    "shadow-sighted": (alerts.event(alerts.WOULD_SIGHT, "e7", _SHADOW), _SHADOW),
     "camera-online": (cameras.event(cameras.ONLINE, "e3", _REPORT), _REPORT),
     "camera-offline": (cameras.event(cameras.OFFLINE, "e4", _REPORT), _REPORT),
     "camera-ended": (cameras.event(cameras.ENDED, "e5", _REPORT), _REPORT),
 }
+
+_BEFORE_COHORTS = replace(_SIGHTING, cohort="")
+OLDER_EVENTS: dict[str, object] = {"alert-raised-1": _BEFORE_COHORTS, "alert-sighted-1": _BEFORE_COHORTS}
+OLDER: dict[str, object] = {
+    "SiteRecord-1": messages.SiteRecord(
+        id="north",
+        name="North High",
+        kind="k12-school",
+        jurisdiction="US-PA",
+        state=SiteState.ARMED,
+        run="r1",
+        categories={"barred": messages.Category(severity=Severity.CRITICAL, threshold=0.625)},
+    )
+}
+"""Messages as they were written before their kind got another field, and what they are read as today."""
 
 
 def files() -> dict[Path, bytes]:

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.wire.examples import EVENTS, GOLDEN, MESSAGES, files
+from tests.wire.examples import EVENTS, GOLDEN, MESSAGES, OLDER, OLDER_EVENTS, files
 
 from aegis.contracts import alerts, cameras, cloudevents, codec, messages
 
@@ -14,6 +14,19 @@ def test_a_message_is_read_and_written_as_it_was(message: object) -> None:
     golden = (GOLDEN / f"{type(message).__name__}.bin").read_bytes()
     assert codec.decode(type(message), golden) == message
     assert codec.encode(message) == golden
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_a_message_of_before_is_read(name: str) -> None:
+    message = OLDER[name]
+    assert codec.decode(type(message), (GOLDEN / f"{name}.bin").read_bytes()) == message
+
+
+@pytest.mark.parametrize("name", OLDER_EVENTS)
+def test_an_event_of_before_is_read(name: str) -> None:
+    record = OLDER_EVENTS[name]
+    event = cloudevents.load((GOLDEN / f"{name}.json").read_bytes())
+    assert cloudevents.from_data(type(record), event.data) == record
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -39,7 +52,8 @@ def _is_event_type(value: object) -> bool:
 
 def test_every_committed_file_is_held_to() -> None:
     committed: set[Path] = set(GOLDEN.iterdir())
-    assert committed == set(files())
+    older = {GOLDEN / f"{name}.bin" for name in OLDER} | {GOLDEN / f"{name}.json" for name in OLDER_EVENTS}
+    assert committed == set(files()) | older
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

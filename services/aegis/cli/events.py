@@ -14,6 +14,12 @@ from aegis.runtime.bus import Bus
 from aegis.runtime.consumers import consume
 
 INACTIVE_SECONDS = 30
+ALERT_WORDS = {
+    alerts.RAISED: "ALERT",
+    alerts.SIGHTED: "still in view",
+    alerts.WOULD_RAISE: "would have alerted",
+    alerts.WOULD_SIGHT: "still in view, in shadow",
+}
 WORDS = {cameras.ONLINE: "online", cameras.OFFLINE: "offline", cameras.ENDED: "played to its end"}
 
 
@@ -48,7 +54,7 @@ def clock(seconds: float) -> str:
 
 
 def _alert_line(kind: str, seen: Sighting) -> str:
-    word = "ALERT" if kind == alerts.RAISED else "still in view"
+    word = ALERT_WORDS[kind]
     drill = "DRILL " if seen.drill else ""
     who = f"{seen.person} ({seen.category}, {seen.severity.value})"
     sure = f"score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} look{'s' if seen.looks > 1 else ''}"
@@ -63,7 +69,7 @@ def parse(data: bytes) -> Event:
 
     """
     event = cloudevents.load(data)
-    if event.type in (alerts.RAISED, alerts.SIGHTED):
+    if event.type in ALERT_WORDS:
         sighting = cloudevents.from_data(Sighting, event.data)
         return Event(raw=data, type=event.type, camera=sighting.camera, sighting=sighting)
     report = cloudevents.from_data(CameraReport, event.data)

@@ -11,10 +11,20 @@ from pathlib import Path
 
 from nats.errors import Error as BusError
 
-from aegis.cli import demo, models, requests, up
+from aegis.cli import alerts, calibration, cohort, demo, models, requests, site, up
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State, default_state
-from aegis.contracts.messages import SiteState
+
+ASKING = {
+    "camera": requests.camera,
+    "watchlist": requests.watchlist,
+    "cohort": cohort.cohort,
+    "alerts": alerts.alerts,
+    "calibrate": calibration.calibrate,
+    "status": site.show_status,
+    **dict.fromkeys(site.STATES, site.set_state),
+}
+"""What asks a running system, by command."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,18 +54,30 @@ def parser() -> argparse.ArgumentParser:
     _camera(commands.add_parser("camera", help="cameras of the running system"), common, listed)
     _watchlist(commands.add_parser("watchlist", help="people of the watchlist"), common, listed)
 
+    _cohort(commands.add_parser("cohort", help="people who are never on the list, to compare with"), common)
+
     actions = commands.add_parser("alerts", help="alerts of the running system").add_subparsers(
         dest="action", required=True
     )
-    actions.add_parser("list", parents=[common, listed], help="all that are kept, sightings too")
+    shadow = argparse.ArgumentParser(add_help=False)
+    shadow.add_argument("--shadow", action="store_true", help="those that a site in shadow would have raised")
+    actions.add_parser("list", parents=[common, listed, shadow], help="all that are kept, sightings too")
     picture = actions.add_parser("picture", parents=[common], help="the pictures behind one, to compare")
     picture.add_argument("reference", metavar="REFERENCE", help="as in the mail, for example K7Q-2MX")
     picture.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write them")
-    actions.add_parser("follow", parents=[common, listed], help="as they happen; one CloudEvent a line with --json")
+    actions.add_parser(
+        "follow", parents=[common, listed, shadow], help="as they happen; one CloudEvent a line with --json"
+    )
 
+    commands.add_parser(
+        "calibrate", parents=[common, listed], help="derive the thresholds anew, and say what comes of it"
+    )
     commands.add_parser("status", parents=[common, listed], help="services, cameras, figures")
     commands.add_parser("arm", parents=[common], help="process faces and raise alerts")
+    commands.add_parser("shadow", parents=[common], help="process faces and count, but alert nobody")
     commands.add_parser("disarm", parents=[common], help="process no face at all")
+
+    _evaluate(commands.add_parser("evaluate", parents=[common], help="measure error rates on photos of known people"))
 
     actions = commands.add_parser("models", help="model files").add_subparsers(dest="action", required=True)
     actions.add_parser("pull", parents=[common], help="fetch them, by their pinned hashes")
@@ -97,26 +119,50 @@ def _watchlist(
     remove.add_argument("id", metavar="ID")
 
 
+def _cohort(command: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    build = actions.add_parser("build", parents=[common], help="embed photos of people here, and use their templates")
+    build.add_argument("folder", type=Path, metavar="FOLDER", help="PERSON/PHOTO, or one photo of each person")
+    actions.add_parser("show", parents=[common], help="how large it is, of which embedder, when it was built")
+    actions.add_parser("remove", parents=[common], help="forget it")
+
+
+def _evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="PERSON/PHOTO, a flat folder, or a CSV alone")
+    command.add_argument("--groups", type=Path, metavar="CSV", help="a column photo, and columns that are groups")
+    command.add_argument("--enrol", metavar="COLUMN=VALUE", help="enrol only photos that have this value")
+    command.add_argument(
+        "--cohort", type=Path, metavar="FOLDER", help="photos of others; else some people are set aside"
+    )
+    command.add_argument("--gallery", type=_at_least_one, default=600, metavar="N", help="people to enrol at most")
+    command.add_argument("--seed", type=int, default=1, metavar="S", help="who plays which part")
+    command.add_argument("--out", type=Path, default=Path("evaluation"), metavar="DIR", help="where the report goes")
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"1 or more is expected, not {number}")
+    return number
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    # What it computes with takes seconds to import, which no other command should pay.
+    from aegis.cli.evaluation.command import evaluate  # noqa: PLC0415
+
+    evaluate(arguments)
+    return 0
+
+
 async def _perform(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
             return await up.up(up.prepare(arguments.config, State(arguments.state), until_done=arguments.until_done))
         case "demo":
             return await demo.demo(State(arguments.state), once=arguments.once, whip=arguments.whip)
-        case "camera":
-            await requests.camera(arguments)
-        case "watchlist":
-            await requests.watchlist(arguments)
-        case "alerts":
-            await (requests.pictures if arguments.action == "picture" else requests.show_alerts)(arguments)
-        case "status":
-            await requests.show_status(arguments)
-        case "arm":
-            await requests.set_state(arguments, SiteState.ARMED)
-        case "disarm":
-            await requests.set_state(arguments, SiteState.DISARMED)
         case "models":
             models.pull_models() if arguments.action == "pull" else models.verify_models()
+        case command:
+            await ASKING[command](arguments)
     return 0
 
 
@@ -125,7 +171,8 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser().parse_args(words)
     logging.basicConfig(level=logging.CRITICAL)
     try:
-        sys.exit(asyncio.run(_perform(arguments)))
+        # An event loop would keep Ctrl-C from what computes for minutes.
+        sys.exit(_measure(arguments) if arguments.command == "evaluate" else asyncio.run(_perform(arguments)))
     except CommandError as error:
         print(f"aegis: {error}", file=sys.stderr)
         sys.exit(error.code)

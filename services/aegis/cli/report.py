@@ -21,6 +21,7 @@ COUNTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faces", "aegis_faces_detected_total", {}),
     ("looks embedded", "aegis_looks_embedded_total", {}),
     ("alerts", "aegis_alerts_total", {"event": "raise"}),
+    ("alerts in shadow", "aegis_shadow_alerts_total", {"event": "raise"}),
     ("deliveries", "aegis_deliveries_total", {"state": "sent"}),
     ("dead letters", "aegis_dead_letters_total", {}),
 )
@@ -63,7 +64,8 @@ def services(answers: list[dict[str, Any]]) -> list[str]:
         if detail.get("fell_back"):
             runs += f" ({detail['fell_back']})"
         if "entries" in detail:
-            runs = f"{detail['entries']} entries, watchlist version {detail['watchlist_version']}"
+            scores = f"normalised by {detail['cohort_size']} people" if detail.get("cohort_size") else "plain cosines"
+            runs = f"{detail['entries']} entries, watchlist version {detail['watchlist_version']}, scores {scores}"
         memory = answer["metrics"].get("process_resident_memory_bytes", 0) / 2**20
         state = "ready" if answer["ready"] else "not ready"
         who = f"{answer['service']:<9} {answer['replica']:<3}"

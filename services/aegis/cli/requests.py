@@ -1,23 +1,20 @@
-"""Commands that ask the running system: cameras, watchlist, alerts, state, status."""
+"""Asking the running system, and the commands that ask it about cameras and the watchlist."""
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import cv2
 import nkeys
-from nats.js.api import DeliverPolicy
 
-from aegis.cli import events, report
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State
 from aegis.contracts import codec, subjects
@@ -27,15 +24,9 @@ from aegis.contracts.messages import (
     ListAll,
     Remove,
     Reply,
-    SetState,
-    ShowPictures,
-    SiteRecord,
-    SiteState,
 )
-from aegis.runtime import policy, site_file, status
-from aegis.runtime.buckets import Bucket
+from aegis.runtime import site_file
 from aegis.runtime.bus import Bus, BusConfig, BusUnavailableError, PayloadTooLargeError
-from aegis.runtime.certificates import write_private
 from aegis.vision.pictures import read_picture
 
 CONNECT_SECONDS = 5.0
@@ -117,7 +108,7 @@ async def camera(arguments: argparse.Namespace) -> None:
     else:
         async with connected(arguments) as bus:
             listed = await ask(bus, "camera-list", ListAll())
-        _print_list(listed, ("id", "name", "url", "fps", "partition", "origin"), as_json=arguments.json)
+        print_list(listed, ("id", "name", "url", "fps", "partition", "origin"), as_json=arguments.json)
 
 
 def camera_url(url: str) -> str:
@@ -179,7 +170,11 @@ async def watchlist(arguments: argparse.Namespace) -> None:
     else:
         async with connected(arguments) as bus:
             listed = await ask(bus, "watchlist-list", ListAll())
-        _print_list(listed, ("id", "name", "category", "photos", "embedder"), as_json=arguments.json)
+        print_list(listed, ("id", "name", "category", "photos", "embedder"), as_json=arguments.json)
+        many = [entry["name"] for entry in listed if entry["resembles_many"]]
+        if many and not arguments.json:
+            resemble = f"{', '.join(many)} resemble{'s' * (len(many) == 1)}"
+            print(f"note: {resemble} more people than almost everybody does; expect more mistakes", file=sys.stderr)
 
 
 def shrink(path: Path, limit: int) -> bytes:
@@ -207,80 +202,15 @@ def shrink(path: Path, limit: int) -> bytes:
     raise CommandError(f"{path}: cannot be made smaller than {limit} bytes; give fewer photos at once")
 
 
-async def show_alerts(arguments: argparse.Namespace) -> None:
-    """``aegis alerts list | follow``."""
-    async with connected(arguments) as bus:
-        if arguments.action == "follow":
-            stream = events.follow(bus, "cli", (subjects.ALERTS,))
-        else:
-            stream = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
-        watching = asyncio.create_task(_tell_absence(bus))
-        try:
-            async for event in stream:
-                print(event.raw.decode() if arguments.json else event.line(), flush=True)
-        finally:
-            watching.cancel()
-
-
-async def _tell_absence(bus: Bus) -> None:
-    """Say on standard error when the system goes away and when it is back, so that silence is not taken for peace."""
-    there = True
-    while True:
-        await asyncio.sleep(0.5)
-        if bus.connected != there:
-            there = bus.connected
-            print(
-                "aegis: the system is back" if there else "aegis: the system is away; waiting for it", file=sys.stderr
-            )
-
-
-async def pictures(arguments: argparse.Namespace) -> None:
-    """``aegis alerts picture``: lay probe, frame and enrolled photo side by side in a folder."""
-    async with connected(arguments) as bus:
-        wanted = arguments.reference.upper()
-        kept = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
-        seen = [event.sighting async for event in kept if event.sighting and event.sighting.reference == wanted]
-        if not seen:
-            raise CommandError(f"there is no alert {wanted}; see: aegis alerts list")
-        request = ShowPictures(chip=seen[0].chip, frame=seen[0].frame, entry=seen[0].entry)
-        found = await ask(bus, "pictures-show", request)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, data in found.items():
-        path = arguments.out / f"{wanted}-{name}"
-        write_private(path, base64.b64decode(data))
-        print(path)
-
-
-async def set_state(arguments: argparse.Namespace, state: SiteState) -> None:
-    """``aegis arm | disarm``."""
-    async with connected(arguments) as bus:
-        await ask(bus, "state-set", SetState(state=state))
-    print(f"the site is {state.value}")
-
-
-async def show_status(arguments: argparse.Namespace) -> None:
-    """``aegis status``."""
-    async with connected(arguments) as bus:
-        answers = await status.collect(bus)
-        if not answers:
-            raise CommandError("no service answers")
-        entry = await Bucket(bus, policy.BUCKET).get(policy.SITE)
-    site = codec.decode(SiteRecord, entry.value) if entry else None
-    if arguments.json:
-        latencies, counts = report.latencies(answers), report.counts(answers)
-        known = {"id": site.id, "name": site.name, "state": site.state.value} if site else None
-        print(json.dumps({"site": known, "services": answers, "latencies": latencies, "counts": counts}, indent=2))
-        return
-    if site:
-        print(f"{site.name} is {site.state.value}{': no face is processed' * (site.state is SiteState.DISARMED)}\n")
-    print("\n".join([*report.services(answers), "", *report.cameras(answers), "", *report.figures(answers)]))
-
-
-def _print_list(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+def print_list(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = [columns, *(tuple(str(row[column]) for column in columns) for row in rows)]
-    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
-    for line in table:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    for line in table((columns, *(tuple(str(row[column]) for column in columns) for row in rows))):
+        print(line)
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lay out rows of texts in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -117,6 +117,8 @@ async def _work(plan: Plan, bus: Bus, began: float, started: Callable[[Bus], Awa
     note = ", drill: every alert is marked" if site.drill else ""
     if site.state is SiteState.DISARMED:
         note += f": no face is processed until somebody runs: aegis arm --state {plan.state.directory}"
+    elif site.state is SiteState.SHADOW:
+        note += f": nobody is alerted; see: aegis alerts list --shadow --state {plan.state.directory}"
     say(f"ready in {time.monotonic() - began:.1f} s: {site.name}, {site.state.value}{note}")
     if started is not None:
         await started(bus)

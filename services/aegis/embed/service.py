@@ -95,7 +95,7 @@ class Embed:
             await message.term()
             return None
         newest = max((look.seen_at for look in faces.looks), default=0.0)
-        if not self.policy.armed or time.time() - newest > LOOK_SECONDS:
+        if not self.policy.processing or time.time() - newest > LOOK_SECONDS:
             metrics.EXPIRED.inc(len(faces.looks))
             await message.ack()
             return None

@@ -51,8 +51,8 @@ class Site:
     """Of each camera that is held here, for ``aegis status``."""
 
     def room(self) -> int:
-        """Give how many bytes a JPEG may have: 0 while the site is not armed, since then no frame leaves."""
-        return max(0, self.bus.max_payload - ROOM_FOR_THE_REST) if self.policy.armed else 0
+        """Give how many bytes a JPEG may have: 0 while the site is disarmed, since then no frame leaves."""
+        return max(0, self.bus.max_payload - ROOM_FOR_THE_REST) if self.policy.processing else 0
 
 
 class Output:
@@ -92,7 +92,7 @@ class Output:
 
     async def publish(self, picture: Picture) -> None:
         """Send a frame, if that is allowed and of use now."""
-        if picture.jpeg is None or not self._site.policy.armed:
+        if picture.jpeg is None or not self._site.policy.processing:
             return
         if not picture.jpeg:
             self.drop("size")

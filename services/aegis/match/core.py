@@ -1,7 +1,7 @@
 """Matching, pure: the evidence of each track and the decision whom it shows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from aegis.contracts.messages import Category, EmbeddedLook, EntryRecord, FacesEmbedded
 from aegis.vision.embedding import normalise
-from aegis.vision.scoring import Evidence, Gallery, Look, best_evidence
+from aegis.vision.normalisation import Cohort
+from aegis.vision.scoring import Evidence, Gallery, Look, Weighed, weigh
 
 FORGET_SECONDS = 10.0
 """A track that was silent for this long is gone; nothing of it is kept."""
@@ -35,10 +36,31 @@ class Match:
     """The look that completed the evidence."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EndedTrack:
+    """What is left of a track that has ended: its best score with each entry, for counting."""
+
+    embedder: str
+    entries: tuple[str, ...]
+    best: NDArray[np.float32]
+    """(entries,)"""
+    matched: frozenset[str]
+    """Whom it was taken for at some time."""
+
+
 @dataclass(slots=True)
 class _Track:
     looks: dict[int, Look] = field(default_factory=dict)
     seen_at: float = 0.0
+    best: Weighed | None = None
+    """The best of it for each entry, against the newest gallery."""
+    matched: set[str] = field(default_factory=set)
+
+    def note(self, weighed: Weighed, matched: Iterable[str]) -> None:
+        if self.best is not None and self.best.gallery is weighed.gallery:
+            weighed = replace(weighed, scores=np.maximum(self.best.scores, weighed.scores))
+        self.best = weighed
+        self.matched.update(matched)
 
 
 class TrackEvidence:
@@ -59,7 +81,7 @@ class TrackEvidence:
 
     def add(self, faces: FacesEmbedded, look: EmbeddedLook, vector: NDArray[np.float32]) -> list[Look]:
         """Add a look of a message and give those of its track that show the same person as it does, best first."""
-        track = self._tracks.setdefault((faces.camera, faces.lease, faces.embedder, look.track), _Track())
+        track = self._tracks.setdefault(_key(faces, look), _Track())
         track.looks[look.look] = Look(vector=vector, weight=max(look.quality, 1e-3))
         track.seen_at = max(track.seen_at, look.seen_at)
         if len(track.looks) > LOOKS_KEPT:
@@ -68,20 +90,45 @@ class TrackEvidence:
         alike = [kept for kept in track.looks.values() if float(kept.vector @ vector) >= SAME_PERSON]
         return sorted(alike, key=lambda kept: -kept.weight)
 
-    def forget(self, now: float) -> None:
-        """Drop every track that was silent, so that nothing of a face that did not match stays even in memory."""
-        for key in [key for key, track in self._tracks.items() if now - track.seen_at > FORGET_SECONDS]:
-            del self._tracks[key]
+    def note(self, faces: FacesEmbedded, look: EmbeddedLook, weighed: Weighed, matched: Iterable[str]) -> None:
+        """Remember what a look's track says about every entry, and whom it was taken for."""
+        self._tracks[_key(faces, look)].note(weighed, matched)
+
+    def forget(self, now: float) -> list[EndedTrack]:
+        """Drop every track that was silent, so that nothing of a face that did not match stays even in memory.
+
+        Give the scores of those that were compared.
+        """
+        silent = [key for key, track in self._tracks.items() if now - track.seen_at > FORGET_SECONDS]
+        ended = [(key, self._tracks.pop(key)) for key in silent]
+        return [
+            EndedTrack(
+                embedder=key[2],
+                entries=track.best.gallery.entries,
+                best=track.best.scores,
+                matched=frozenset(track.matched),
+            )
+            for key, track in ended
+            if track.best is not None
+        ]
+
+
+def _key(faces: FacesEmbedded, look: EmbeddedLook) -> TrackKey:
+    return faces.camera, faces.lease, faces.embedder, look.track
 
 
 class Watchlist:
     """The entries that can be matched, as one gallery for each template version.
 
-    ``unusable`` says why others cannot: one broken template must not keep everybody else from being matched.
+    ``cohorts`` normalise the scores of theirs. ``unusable`` says why other entries cannot be matched: one broken
+    template must not keep everybody else from it.
     """
 
-    def __init__(self, entries: Mapping[str, EntryRecord], version: int) -> None:
+    def __init__(
+        self, entries: Mapping[str, EntryRecord], version: int, cohorts: Mapping[str, Cohort] | None = None
+    ) -> None:
         self.entries = dict(entries)
+        self._cohorts = dict(cohorts or {})
         self.version = version
         self.unusable: dict[str, str] = {}
         self._galleries: dict[str, Gallery] = {}
@@ -99,33 +146,34 @@ class Watchlist:
     def _add_gallery(self, embedder: str, fellows: dict[str, NDArray[np.float32]]) -> None:
         """Build the gallery of one template version; who has not the dimension of most is left out."""
         ((usual, _),) = Counter(rows.shape[1] for rows in fellows.values()).most_common(1)
+        cohort = self._cohorts.get(embedder)
+        if cohort is not None:
+            usual = cohort.templates.shape[1]
         for name, rows in fellows.items():
             if rows.shape[1] != usual:
                 self.unusable[name] = f"{usual} numbers are expected, not {rows.shape[1]}"
         self._dimensions[embedder] = usual
-        self._galleries[embedder] = Gallery.build({n: rows for n, rows in fellows.items() if n not in self.unusable})
+        self._galleries[embedder] = Gallery.build(
+            {n: rows for n, rows in fellows.items() if n not in self.unusable}, cohort
+        )
 
     def dimension(self, embedder: str) -> int | None:
         """Give how many numbers a vector of this template version has; None while nobody is enrolled with it."""
         return self._dimensions.get(embedder)
 
-    def best(self, embedder: str, looks: list[Look], categories: Mapping[str, Category]) -> tuple[str, Evidence] | None:
-        """Give the entry with the best evidence of those that reach their category's threshold, or None.
-
-        One track shows one person, so it is one entry or nobody.
-        """
+    def weigh(self, embedder: str, looks: list[Look]) -> Weighed | None:
+        """Weigh looks of a track for everybody; None without looks, or while nobody has this template version."""
         gallery = self._galleries.get(embedder)
-        if gallery is None:
-            return None
-        passing = [
-            (evidence.score, name, evidence)
-            for name, evidence in best_evidence(gallery, looks)
+        return weigh(gallery, looks) if gallery is not None and looks else None
+
+    def passing(self, weighed: Weighed, categories: Mapping[str, Category]) -> list[tuple[str, Evidence]]:
+        """Give the entries that reach their category's threshold, best first."""
+        lowest = min((category.threshold for category in categories.values()), default=np.inf)
+        return [
+            (name, evidence)
+            for name, evidence in weighed.at_least(lowest)
             if (category := categories.get(self.entries[name].category)) and evidence.score >= category.threshold
         ]
-        if not passing:
-            return None
-        _, name, evidence = max(passing, key=lambda item: item[:2])
-        return name, evidence
 
 
 def _templates(entry: EntryRecord) -> NDArray[np.float32]:
@@ -155,10 +203,16 @@ def find(
     vectors = [_checked(look, dimension) for look in faces.looks]
     for look, vector in zip(faces.looks, vectors, strict=True):
         looks = evidence.add(faces, look, vector)
-        best = watchlist.best(faces.embedder, looks, categories)
-        if best:
-            entry = watchlist.entries[best[0]]
-            found.append(Match(entry=entry, category=categories[entry.category], evidence=best[1], look=look))
+        weighed = watchlist.weigh(faces.embedder, looks)
+        if weighed is None:
+            continue
+        passing = watchlist.passing(weighed, categories)
+        evidence.note(faces, look, weighed, (name for name, _ in passing))
+        if passing:
+            # One track shows one person, so it is one entry or nobody.
+            name, best = passing[0]
+            entry = watchlist.entries[name]
+            found.append(Match(entry=entry, category=categories[entry.category], evidence=best, look=look))
     return found
 
 

@@ -1,11 +1,13 @@
 """Match: vectors in, alerts out.
 
     face.embedded.<p>.<camera> ──► evidence of its track ──► gallery ──► alert.<site>.<category>.<entry>
+                                                               │     (in shadow: shadow.<site>.<category>.<entry>)
                                                                ▲                   │
-    watchlist, categories, cameras (live from their buckets) ──┘                   ▼
+    watchlist, cohort, policy, cameras (from their buckets) ───┘                   ▼
                                       look.requested.<p>.<camera> ──► its picture, sealed, in the bucket evidence
 
-It leases partitions. Evidence lives in memory and goes with its track; of a face that does not match nothing is kept.
+It leases partitions. Evidence lives in memory and goes with its track; of a face that does not match nothing is kept
+but that there was one with such a score.
 """
 
 import asyncio
@@ -20,8 +22,10 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from aegis.contracts import codec, subjects
 from aegis.contracts.alerts import LIFETIME, Sighting, Story
-from aegis.contracts.messages import CameraRecord, EntryRecord, FacesEmbedded, LookFound, LookRequested
-from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, Watchlist, find, not_after
+from aegis.contracts.messages import CameraRecord, FacesEmbedded, LookFound, LookRequested, SiteState
+from aegis.match.comparison import Comparison
+from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, find, not_after
+from aegis.match.learning import Learning
 from aegis.match.stories import Stories, Verdict, new_alert
 from aegis.runtime import metrics, sealing
 from aegis.runtime.buckets import Bucket, Mirror
@@ -54,37 +58,22 @@ class Matcher:
         self._bus = bus
         self._sealer = sealer
         self._evidence = TrackEvidence()
-        self._watchlist = Watchlist({}, 0)
-        self._stories = Stories(bus, reader)
+        self._alerts = Stories(bus, reader)
+        self._shadow = Stories(bus, reader, shadow=True)
         self._pictures = Bucket(bus, "evidence")
         self._fetching: set[asyncio.Task[None]] = set()
         self._names: dict[str, str] = {}
         self._in_hand = 0
-        self.policy = Policy(bus, reader, context.settings.run)
-        self.entries = Mirror(bus, "watchlist", reader)
+        self.policy = Policy(bus, reader, context.settings.run, self._changed)
+        self.comparison = Comparison(bus, sealer, self.policy, reader, context.health)
+        self.learning = Learning(bus, sealer, self.comparison)
         self.cameras = Mirror(bus, "cameras", reader)
         self.leases = Leases(bus, "match", context.settings.replica, self._hold)
         metrics.LEASES.labels("match").set_function(lambda: len(self.leases.held))
         context.health.busy = lambda: self._in_hand + len(self._fetching)
 
-    async def follow_watchlist(self) -> None:
-        """Build the gallery anew whenever an entry comes or goes."""
-
-        async def changed() -> None:
-            entries = {}
-            for key, entry in self.entries.entries.items():
-                try:
-                    entries[key] = codec.decode(EntryRecord, self._sealer.open("watchlist", key, entry.value))
-                except (sealing.SealError, codec.DecodeError) as error:
-                    log.error("watchlist entry %s cannot be read and is not matched: %s", key, error)  # noqa: TRY400
-            self._watchlist = Watchlist(entries, self.entries.revision)
-            for key, problem in self._watchlist.unusable.items():
-                log.error("the templates of watchlist entry %s cannot be matched: %s", key, problem)
-            usable = len(entries) - len(self._watchlist.unusable)
-            metrics.GALLERY.set(usable)
-            self._context.health.detail |= {"entries": usable, "watchlist_version": self.entries.revision}
-
-        await self.entries.run(changed)
+    async def _changed(self) -> None:
+        await self.comparison.change()
 
     async def follow_cameras(self) -> None:
         """Share the partitions in which there are cameras, and know the cameras' names."""
@@ -119,7 +108,7 @@ class Matcher:
                         await self._match(message, lease)
                     finally:
                         self._in_hand -= 1
-                self._evidence.forget(time.time())
+                self.learning.add(self._evidence.forget(time.time()))
 
     async def _match(self, message: Msg, lease: Lease) -> None:
         faces = await self._context.read(FacesEmbedded, message)
@@ -127,12 +116,14 @@ class Matcher:
             await message.term()
             return
         site = self.policy.site
-        if site is None or not self.policy.armed or not lease.valid or self._evidence.outdated(faces):
+        if site is None or not self.policy.processing or not lease.valid or self._evidence.outdated(faces):
             metrics.MATCHES.labels("dropped").inc(len(faces.looks))
             await message.ack()
             return
         try:
-            found = find(self._watchlist, site.categories, not_after(faces, time.time()), self._evidence)
+            found = find(
+                self.comparison.watchlist, self.comparison.categories, not_after(faces, time.time()), self._evidence
+            )
         except ValueError as error:
             await self._context.dead_letter(message, str(error))
             await message.term()
@@ -147,11 +138,12 @@ class Matcher:
 
     async def _tell(self, match: Match, faces: FacesEmbedded, partition: int) -> None:
         site = self.policy.site
-        if site is None:
+        if site is None or not site.state.processing:
             return
-        subject = subjects.alert(site.id, match.entry.category, match.entry.id)
+        armed = site.state is SiteState.ARMED
+        subject = (subjects.alert if armed else subjects.shadow)(site.id, match.entry.category, match.entry.id)
         try:
-            told = await self._stories.tell(
+            told = await (self._alerts if armed else self._shadow).tell(
                 subject,
                 match.look.seen_at,
                 match.category.severity,
@@ -162,6 +154,9 @@ class Matcher:
             log.error("an alert could not be published: %s", error)  # noqa: TRY400
             return
         if told.sighting is None:
+            return
+        if not armed:
+            metrics.SHADOW_ALERTS.labels(told.verdict).inc()
             return
         metrics.ALERTS.labels(told.verdict).inc()
         if told.verdict == "raise" and match.look.captured_at == match.look.seen_at:
@@ -199,12 +194,13 @@ class Matcher:
             track=f"{faces.camera}.{faces.lease}.{match.look.track}",
             detector=faces.detector,
             embedder=faces.embedder,
-            watchlist_version=self._watchlist.version,
+            watchlist_version=self.comparison.watchlist.version,
+            cohort=self.comparison.cohort_of(faces.embedder),
             raised_at=raised_at,
             expires_at=raised_at + LIFETIME,
             drill=site.drill,
-            chip=f"{alert}.chip",
-            frame=f"{alert}.frame",
+            chip=f"{alert}.chip" if site.state is SiteState.ARMED else "",
+            frame=f"{alert}.frame" if site.state is SiteState.ARMED else "",
         )
 
     async def _keep_picture(self, sighting: Sighting, match: Match, faces: FacesEmbedded, partition: int) -> None:
@@ -228,11 +224,13 @@ async def build(context: Context[MatchSettings]) -> AsyncIterator[None]:
     service = Matcher(context, sealing.load(context.settings.site_key_file))
     async with background() as start:
         start(service.policy.run())
-        start(service.follow_watchlist())
+        start(service.comparison.follow_watchlist())
+        start(service.comparison.follow_cohort())
+        start(service.comparison.run())
         start(service.follow_cameras())
-        for mirror in (service.entries, service.cameras):
-            await mirror.synced.wait()
-        await service.policy.synced.wait()
+        await service.cameras.synced.wait()
+        await service.comparison.current.wait()
+        start(service.learning.run())
         start(service.leases.run())
         yield
 

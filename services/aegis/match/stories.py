@@ -37,11 +37,17 @@ class Told:
 
 
 class Stories:
-    """The newest state of each subject, as far as this process knows it."""
+    """The newest state of each subject, as far as this process knows it.
 
-    def __init__(self, bus: Bus, reader: str) -> None:
+    Those of a site in ``shadow`` are told in the same way, but in another stream and as events that alert nobody.
+    """
+
+    def __init__(self, bus: Bus, reader: str, *, shadow: bool = False) -> None:
         self._bus = bus
         self._reader = reader
+        self._stream = subjects.SHADOW if shadow else subjects.ALERTS
+        self._raised = alerts.WOULD_RAISE if shadow else alerts.RAISED
+        self._sighted = alerts.WOULD_SIGHT if shadow else alerts.SIGHTED
         self._known: OrderedDict[str, Story] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -55,7 +61,7 @@ class Stories:
                     self._remember(subject, alerts.note_seen(story, seen_at))
                     return Told(verdict=verdict)
                 sighting = compose(story, verdict)
-                kind = alerts.SIGHTED if verdict == "sight" else alerts.RAISED
+                kind = self._sighted if verdict == "sight" else self._raised
                 event = alerts.event(kind, secrets.token_hex(12), sighting)
                 try:
                     sequence = await self._bus.store(
@@ -76,7 +82,7 @@ class Stories:
     async def _read(self, subject: str, since: Story | None = None) -> Story:
         """Fold every event of the subject; what this process itself has seen since stays in it."""
         story = Story()
-        newest = await self._bus.last(subjects.ALERTS, subject)
+        newest = await self._bus.last(self._stream, subject)
         if newest is None:
             return story
         config = ConsumerConfig(
@@ -87,7 +93,7 @@ class Stories:
             mem_storage=True,
             inactive_threshold=5,
         )
-        async with consume(self._bus, subjects.ALERTS, config, batch=64) as consumer:
+        async with consume(self._bus, self._stream, config, batch=64) as consumer:
             while story.sequence < (newest.seq or 0):
                 for message in await consumer.next():
                     sequence = message.metadata.sequence.stream

@@ -1,24 +1,23 @@
-"""What the registry decides, pure: where a camera goes and whether a photo may be enrolled."""
+"""What the registry decides, pure: where a camera goes, what the site file changes, what is shown."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from aegis.contracts.messages import AddCamera, CameraRecord, EntryRecord, SiteRecord
+import numpy as np
+from numpy.typing import NDArray
+
+from aegis.contracts.messages import AddCamera, CameraRecord, Category, CohortRecord, EntryRecord, SiteRecord, SiteState
 from aegis.contracts.subjects import PARTITIONS
-from aegis.vision.faces import Face
 
-MIN_INTEROCULAR = 16.0
-"""Pixels between the eyes below which a face says too little to be looked for."""
-BYSTANDER = 0.4
-"""A second face at least this share of the largest one's size makes it unclear who is meant."""
-POOR_QUALITY = 0.45
+SAME_PERSON = 0.6
+"""From this cosine on two photos are taken for the same person's; strangers reach it about once in a million pairs."""
 
 
-class EnrolmentError(ValueError):
-    """A photo that cannot be enrolled, and what to do."""
+class RequestError(ValueError):
+    """A request that cannot be done; its text is the answer."""
 
 
 def least_used(taken: Iterable[int]) -> int:
@@ -70,41 +69,33 @@ def plan_cameras(wanted: Sequence[AddCamera], known: Mapping[str, CameraRecord])
     return SitePlan(write=tuple(write), remove=remove)
 
 
-def merge_site(wanted: SiteRecord, known: SiteRecord | None) -> SiteRecord:
+def merge_site(wanted: SiteRecord, known: SiteRecord | None, now: float) -> SiteRecord:
     """Take the site file's record; a state that people set later in the same run stays."""
-    if known is None or not wanted.run or known.run != wanted.run:
-        return wanted
-    return SiteRecord(
-        id=wanted.id,
-        name=wanted.name,
-        kind=wanted.kind,
-        jurisdiction=wanted.jurisdiction,
+    if known is None:
+        return replace(wanted, state_since=now)
+    kept = replace(
+        wanted,
         state=known.state,
-        run=wanted.run,
-        categories=wanted.categories,
+        state_since=known.state_since,
+        cohort=known.cohort,
+        categories={
+            name: _carried(category, known.categories.get(name)) for name, category in wanted.categories.items()
+        },
     )
+    same_run = bool(wanted.run) and known.run == wanted.run
+    return kept if same_run else in_state(kept, wanted.state, now)
 
 
-def choose_face(faces: Sequence[Face], photo: str) -> tuple[Face, list[Face]]:
-    """Give the face that a photo is of, and the smaller ones beside it.
+def _carried(wanted: Category, known: Category | None) -> Category:
+    """Give a category of the site file; what was derived for it stays until it is derived anew."""
+    if known is None or wanted.accepted is None or known.accepted is None:
+        return wanted
+    return replace(known, severity=wanted.severity, accepted=wanted.accepted)
 
-    Raises:
-        EnrolmentError: there is none, there are several of similar size, or it is too small.
 
-    """
-    if not faces:
-        raise EnrolmentError(f"{photo}: no face was found; give a photo in which the face is upright, sharp and lit")
-    ordered = sorted(faces, key=lambda face: -face.box[2] * face.box[3])
-    largest = ordered[0]
-    rivals = [face for face in ordered[1:] if face.box[2] >= BYSTANDER * largest.box[2]]
-    if rivals:
-        raise EnrolmentError(f"{photo}: {1 + len(rivals)} faces were found; crop it to the one person who is meant")
-    if largest.interocular < MIN_INTEROCULAR:
-        raise EnrolmentError(
-            f"{photo}: the face is too small ({largest.interocular:.0f} pixels between the eyes, "
-            f"at least {MIN_INTEROCULAR:.0f} are needed); give a larger photo"
-        )
-    return largest, ordered[1:]
+def in_state(site: SiteRecord, state: SiteState, now: float) -> SiteRecord:
+    """Give the site in a state that it has had since ``now``, or for longer where it already is in it."""
+    return site if site.state is state else replace(site, state=state, state_since=now)
 
 
 def listed_camera(record: CameraRecord) -> dict[str, Any]:
@@ -127,3 +118,40 @@ def listed_entry(entry: EntryRecord) -> dict[str, Any]:
         "added_at": entry.added_at,
         "embedder": entry.embedder,
     }
+
+
+def listed_cohort(record: CohortRecord) -> dict[str, Any]:
+    """Show a cohort without its templates."""
+    return {"size": record.size, "embedder": record.embedder, "built_at": record.built_at}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chosen:
+    """Whom of those that were offered a cohort takes, and how many it does not."""
+
+    templates: NDArray[np.float32]
+    """(M, D)."""
+    listed: int
+    """Left out because they resemble somebody of the watchlist as the same person would."""
+    twice: int
+    """Left out because they resemble one that is taken as the same person would."""
+
+
+def choose_cohort(offered: NDArray[np.float32], listed: NDArray[np.float32]) -> Chosen:
+    """Choose of templates (N, D) those of people who stand neither on the list, by its templates (T, D), nor twice."""
+    strangers = offered[~resembling(offered, listed)]
+    alike = strangers @ strangers.T >= SAME_PERSON
+    taken = np.zeros(len(strangers), bool)
+    for place in range(len(strangers)):
+        taken[place] = not alike[place, taken].any()
+    return Chosen(
+        templates=strangers[taken], listed=len(offered) - len(strangers), twice=len(strangers) - int(taken.sum())
+    )
+
+
+def resembling(templates: NDArray[np.float32], listed: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which of the templates (N, D) resemble one of the list's (T, D) as the same person would, (N,)."""
+    if not len(templates) or not len(listed):
+        return np.zeros(len(templates), bool)
+    same: NDArray[np.bool_] = (templates @ listed.T).max(axis=1) >= SAME_PERSON
+    return same

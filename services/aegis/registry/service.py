@@ -1,22 +1,19 @@
 """The registry: requests in, watchlist, cameras and policy out. Nobody else writes them.
 
-    registry.<operation> ──► one leader ──► buckets watchlist, photos, cameras (sealed) and policy
+    registry.<operation> ──► one leader ──► buckets watchlist, photos, cameras, cohort (sealed) and policy
     site.yaml ───────────────────┘
 
 Operations: camera-add, camera-remove, camera-list, watchlist-add, watchlist-remove, watchlist-list, pictures-show,
-state-set.
+cohort-part, cohort-use, cohort-show, cohort-remove, calibrate, state-set.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -25,25 +22,28 @@ from aegis.contracts import codec, subjects
 from aegis.contracts.messages import (
     AddCamera,
     AddEntry,
-    CameraRecord,
-    EntryRecord,
+    CohortPart,
     ListAll,
     Remove,
     Reply,
     SetState,
     ShowPictures,
-    SiteRecord,
-    Template,
+    UseCohort,
 )
 from aegis.registry import core
+from aegis.registry.cameras import Cameras
+from aegis.registry.cohort import Cohorts
+from aegis.registry.core import RequestError
 from aegis.registry.enrolment import Enroller
+from aegis.registry.people import People
+from aegis.registry.thresholds import Thresholds
 from aegis.registry.vault import Vault
 from aegis.runtime import sealing, site_file
 from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
+from aegis.runtime.enrolment import EnrolmentError
 from aegis.runtime.inference import PROVIDERS
 from aegis.runtime.leases import Lease, Leases
 from aegis.runtime.models import ModelError
-from aegis.runtime.policy import SITE
 from aegis.runtime.service import Context, Service, StartError, background
 from aegis.runtime.settings import ServiceSettings, setting
 
@@ -51,12 +51,8 @@ log = logging.getLogger(__name__)
 
 M = TypeVar("M")
 LEADER = "leader"
-MIN_FPS, MAX_FPS = 0.1, 30.0
-TRANSPORTS = ("tcp", "udp")
-
-
-class RequestError(ValueError):
-    """A request that cannot be done; its text is the answer."""
+LEARN_SECONDS = 600.0
+"""How often thresholds take over what match has learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +74,34 @@ class Registry:
         bus, reader = context.bus, f"registry-{context.settings.replica}"
         self._context = context
         self._bus = bus
-        self._enroller = enroller
-        self._worker = ThreadPoolExecutor(1, "enrol")
         self._one_at_a_time = asyncio.Lock()
         self.vault = Vault(bus, sealer, reader)
+        embedder = enroller.card.template_version, enroller.card.dimension
+        self._cameras = Cameras(self.vault)
+        self._people = People(self.vault, enroller)
+        self._cohorts = Cohorts(self.vault, *embedder)
+        self._thresholds = Thresholds(self.vault, self._cohorts, *embedder)
         self.leases = Leases(bus, "registry", context.settings.replica, self._lead)
         self.leases.want([LEADER])
 
     async def _lead(self, lease: Lease) -> None:
         """Apply the site file, then answer requests until the lease is gone."""
         await self._apply_site_file()
-        await self._enrol_again()
+        await self._people.enrol_again()
+        await self._thresholds.settle(self._people.entries())
         operations: dict[str, Callable[[Msg], Awaitable[object]]] = {
-            "camera-add": self._operation(AddCamera, self._add_camera),
-            "camera-remove": self._operation(Remove, self._remove_camera),
-            "camera-list": self._operation(ListAll, self._list_cameras),
+            "camera-add": self._operation(AddCamera, self._cameras.add),
+            "camera-remove": self._operation(Remove, self._cameras.remove),
+            "camera-list": self._operation(ListAll, self._cameras.list_all),
             "watchlist-add": self._operation(AddEntry, self._add_entry),
             "watchlist-remove": self._operation(Remove, self._remove_entry),
             "watchlist-list": self._operation(ListAll, self._list_entries),
-            "pictures-show": self._operation(ShowPictures, self._show_pictures),
+            "pictures-show": self._operation(ShowPictures, self._people.show_pictures),
+            "cohort-part": self._operation(CohortPart, self._cohorts.take),
+            "cohort-use": self._operation(UseCohort, self._use_cohort),
+            "cohort-show": self._operation(ListAll, self._show_cohort),
+            "cohort-remove": self._operation(ListAll, self._remove_cohort),
+            "calibrate": self._operation(ListAll, self._calibrate),
             "state-set": self._operation(SetState, self._set_state),
         }
         served = []
@@ -105,7 +110,9 @@ class Registry:
         self._context.health.detail["leading"] = True
         log.info("leading")
         try:
-            await asyncio.Event().wait()
+            while True:
+                await asyncio.sleep(LEARN_SECONDS)
+                await self._learn()
         finally:
             self._context.health.detail["leading"] = False
             for subscription in served:
@@ -134,7 +141,7 @@ class Registry:
                     body = await operation(message)
             except (
                 RequestError,
-                core.EnrolmentError,
+                EnrolmentError,
                 BusUnavailableError,
                 RefusedError,
                 PayloadTooLargeError,
@@ -147,140 +154,79 @@ class Registry:
 
         return answer
 
-    # Cameras
-
-    def _cameras(self) -> dict[str, CameraRecord]:
-        return {record.id: record for record in self.vault.opened(CameraRecord, "cameras").values()}
-
-    async def _add_camera(self, request: AddCamera) -> object:
-        try:
-            subjects.token(request.camera, "camera")
-            url = site_file.check_camera_url(request.url, Path.cwd())
-        except ValueError as error:
-            raise RequestError(str(error)) from None
-        if not MIN_FPS <= request.fps <= MAX_FPS:
-            raise RequestError(f"fps: {MIN_FPS} to {MAX_FPS} is expected, not {request.fps:g}")
-        if request.transport not in TRANSPORTS:
-            raise RequestError(f"transport: one of {', '.join(TRANSPORTS)} is expected, not {request.transport!r}")
-        if url.startswith("whip:") and not request.token:
-            raise RequestError("a whip camera needs a token")
-        if request.camera in self._cameras():
-            raise RequestError(f"camera {request.camera!r} is there already; remove it first")
-        record = core.place_camera(replace(request, url=url), self._cameras(), "cli")
-        await self.vault.write("cameras", core.camera_key(record), record)
-        return core.listed_camera(record)
-
-    async def _remove_camera(self, request: Remove) -> object:
-        record = self._cameras().get(request.id)
-        if record is None:
-            raise RequestError(f"there is no camera {request.id!r}")
-        await self.vault.delete("cameras", core.camera_key(record))
-        return {"id": record.id}
-
-    async def _list_cameras(self, _: ListAll) -> object:
-        return [core.listed_camera(record) for _, record in sorted(self._cameras().items())]
-
     # Watchlist
 
-    def _entries(self) -> dict[str, EntryRecord]:
-        return self.vault.opened(EntryRecord, "watchlist")
-
     async def _add_entry(self, request: AddEntry) -> object:
-        site = self._site()
-        if not request.name.strip():
-            raise RequestError("a name is needed")
+        site = self.vault.site()
         if site is None or request.category not in site.categories:
             known = ", ".join(site.categories) if site else "none yet"
             raise RequestError(f"there is no category {request.category!r}; known are {known}")
-        if not request.photos:
-            raise RequestError("at least one photo is needed")
-        identity = secrets.token_hex(6)
-        enrolled = [
-            await self._enrol(data, f"photo {number}", f"{identity}.{number}")
-            for number, data in enumerate(request.photos, 1)
-        ]
-        # Only now: of a request that is refused no photo is kept.
-        for template, photo, _ in enrolled:
-            await self.vault.put("photos", template.photo, photo)
-        entry = EntryRecord(
-            id=identity,
-            name=request.name.strip(),
-            category=request.category,
-            embedder=self._enroller.card.template_version,
-            added_at=time.time(),
-            templates=tuple(template for template, _, _ in enrolled),
-        )
-        await self.vault.write("watchlist", identity, entry)
-        return {**core.listed_entry(entry), "warnings": [warning for _, _, warning in enrolled if warning]}
-
-    async def _enrol(self, data: bytes, photo: str, key: str) -> tuple[Template, bytes, str]:
-        loop = asyncio.get_running_loop()
-        enrolled = await loop.run_in_executor(self._worker, self._enroller.enrol, data, photo)
-        template = Template(vector=enrolled.vector.astype("<f4").tobytes(), photo=key)
-        return template, enrolled.photo_jpeg, enrolled.warning
-
-    async def _enrol_again(self) -> None:
-        """Make new templates from the kept photos where they are another embedder's."""
-        version = self._enroller.card.template_version
-        for entry in [entry for entry in self._entries().values() if entry.embedder != version]:
-            templates = []
-            for old in entry.templates:
-                try:
-                    photo = await self.vault.fetch("photos", old.photo)
-                    if photo is None:
-                        continue
-                    template, _, _ = await self._enrol(photo, f"{entry.name}, {old.photo}", old.photo)
-                    templates.append(template)
-                except (core.EnrolmentError, sealing.SealError) as error:
-                    log.error("a kept photo cannot be enrolled again: %s", error)  # noqa: TRY400
-            if templates:
-                await self.vault.write(
-                    "watchlist", entry.id, replace(entry, embedder=version, templates=tuple(templates))
-                )
+        entry, warnings = await self._people.enrol(request)
+        entries = {**self._people.entries(), entry.id: entry}
+        taken_out = await self._thresholds.settle(entries, before=True)
+        await self._people.list_entry(entry)
+        await self._thresholds.settle(entries)
+        if taken_out:
+            were = "was" if taken_out == 1 else "were"
+            warnings.append(
+                f"{taken_out} of the cohort's faces resembled this person's too much and {were} taken out of it"
+            )
+        return {**core.listed_entry(entry), "warnings": warnings}
 
     async def _remove_entry(self, request: Remove) -> object:
-        entry = self._entries().get(request.id)
-        if entry is None:
-            raise RequestError(f"there is no entry {request.id!r} on the watchlist")
-        await self.vault.delete("watchlist", entry.id)
-        for template in entry.templates:
-            await self.vault.delete("photos", template.photo)
-        return {"id": entry.id}
+        await self._people.remove(request.id)
+        await self._thresholds.settle(self._people.entries())
+        return {"id": request.id}
 
     async def _list_entries(self, _: ListAll) -> object:
-        return [
-            core.listed_entry(entry) for entry in sorted(self._entries().values(), key=lambda entry: entry.added_at)
-        ]
+        entries = self._people.entries()
+        many = await self._thresholds.resembling_many(entries)
+        ordered = sorted(entries.values(), key=lambda entry: entry.added_at)
+        return [{**core.listed_entry(entry), "resembles_many": entry.id in many} for entry in ordered]
 
-    async def _show_pictures(self, request: ShowPictures) -> object:
-        """Open the pictures that a person needs to judge an alert; what is gone is left out."""
-        entry = self._entries().get(request.entry)
-        wanted = {"probe.png": ("evidence", request.chip), "frame.jpg": ("evidence", request.frame)}
-        if entry is not None:
-            wanted["enrolled.jpg"] = ("photos", entry.templates[0].photo)
-        found = {}
-        for name, (bucket, key) in wanted.items():
-            if picture := await self.vault.fetch(bucket, key):
-                found[name] = base64.b64encode(picture).decode()
-        if not found:
-            raise RequestError("its pictures are not kept any more")
-        return found
+    # Cohort
+
+    async def _use_cohort(self, request: UseCohort) -> object:
+        entries = self._people.entries()
+        record, chosen = await self._cohorts.keep(request, self._thresholds.listed(entries), time.time())
+        await self._thresholds.settle(entries, cohort=record.id)
+        log.warning("scores are normalised by a cohort of %d people", record.size)
+        return {**core.listed_cohort(record), "listed": chosen.listed, "twice": chosen.twice}
+
+    async def _show_cohort(self, _: ListAll) -> object:
+        site = self.vault.site()
+        record = self._cohorts.record(site.cohort) if site else None
+        return core.listed_cohort(record) if record else {}
+
+    async def _remove_cohort(self, _: ListAll) -> object:
+        site = self.vault.site()
+        if site is None or not site.cohort:
+            raise RequestError("there is no cohort")
+        await self._thresholds.settle(self._people.entries(), cohort="")
+        log.warning("the cohort was removed: scores are plain cosines")
+        return {}
+
+    # Thresholds
+
+    async def _calibrate(self, _: ListAll) -> object:
+        entries = self._people.entries()
+        await self._thresholds.settle(entries)
+        return await self._thresholds.describe(entries)
+
+    async def _learn(self) -> None:
+        try:
+            async with self._one_at_a_time:
+                await self._thresholds.settle(self._people.entries())
+        except (BusUnavailableError, RefusedError) as error:
+            log.warning("thresholds stay as they are for now: %s", error)
 
     # Policy
 
-    def _site(self) -> SiteRecord | None:
-        entry = self.vault.mirrors["policy"].entries.get(SITE)
-        try:
-            return codec.decode(SiteRecord, entry.value) if entry else None
-        except codec.DecodeError as error:
-            log.error("the site's policy cannot be read: %s", error)  # noqa: TRY400
-            return None
-
     async def _set_state(self, request: SetState) -> object:
-        site = self._site()
+        site = self.vault.site()
         if site is None:
             raise RequestError("the site is not known yet")
-        await self.vault.store("policy", SITE, codec.encode(replace(site, state=request.state)))
+        await self.vault.write_site(core.in_state(site, request.state, time.time()))
         log.warning("the site is now %s", request.state.value)
         return {"state": request.state.value}
 
@@ -289,18 +235,14 @@ class Registry:
         try:
             wanted = site_file.read(self._context.settings.site_file, os.environ)
             site, cameras = wanted.site(), wanted.cameras()
+            self._thresholds.settings = wanted.calibration()
         except site_file.SiteFileError as error:
             raise StartError(str(error)) from None
-        merged = core.merge_site(replace(site, run=self._context.settings.run), self._site())
-        plan = core.plan_cameras(cameras, self._cameras())
-        for record in plan.write:
-            await self.vault.write("cameras", core.camera_key(record), record)
-        for record in plan.remove:
-            await self.vault.delete("cameras", core.camera_key(record))
+        merged = core.merge_site(replace(site, run=self._context.settings.run), self.vault.site(), time.time())
+        await self._cameras.apply(cameras)
         # Last, since from then on this run's cameras are watched.
-        if merged != self._site():
-            await self.vault.store("policy", SITE, codec.encode(merged))
-        for entry in self._entries().values():
+        await self.vault.write_site(merged)
+        for entry in self._people.entries().values():
             if entry.category not in merged.categories:
                 log.warning("%s is listed as %s, a category that is gone: not matched", entry.id, entry.category)
 

@@ -4,13 +4,17 @@ import logging
 from typing import TypeVar
 
 from aegis.contracts import codec
+from aegis.contracts.messages import SiteRecord
 from aegis.runtime import sealing
 from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import Bus
+from aegis.runtime.policy import SITE
 
 log = logging.getLogger(__name__)
 
 M = TypeVar("M")
+MIRRORED = ("watchlist", "cameras", "policy", "cohort", "impostors")
+BUCKETS = (*MIRRORED, "photos", "evidence")
 
 
 class Vault:
@@ -18,18 +22,42 @@ class Vault:
 
     def __init__(self, bus: Bus, sealer: sealing.Sealer, reader: str) -> None:
         self._sealer = sealer
-        self._buckets = {name: Bucket(bus, name) for name in ("watchlist", "photos", "cameras", "policy", "evidence")}
-        self.mirrors = {name: Mirror(bus, name, reader) for name in ("watchlist", "cameras", "policy")}
+        self._buckets = {name: Bucket(bus, name) for name in BUCKETS}
+        self.mirrors = {name: Mirror(bus, name, reader) for name in MIRRORED}
 
     def opened(self, kind: type[M], bucket: str) -> dict[str, M]:
         """Give every record of a bucket that can be read, by key; the others are logged."""
         found = {}
-        for key, entry in self.mirrors[bucket].entries.items():
+        for key in list(self.mirrors[bucket].entries):
             try:
-                found[key] = codec.decode(kind, self._sealer.open(bucket, key, entry.value))
+                found[key] = self.unsealed(kind, bucket, key)
             except (sealing.SealError, codec.DecodeError) as error:
                 log.error("%s %s cannot be read: %s", bucket, key, error)  # noqa: TRY400
         return found
+
+    def site(self) -> SiteRecord | None:
+        """Give the site's record, if it can be read."""
+        entry = self.mirrors["policy"].entries.get(SITE)
+        try:
+            return codec.decode(SiteRecord, entry.value) if entry else None
+        except codec.DecodeError as error:
+            log.error("the site's policy cannot be read: %s", error)  # noqa: TRY400
+            return None
+
+    async def write_site(self, site: SiteRecord) -> None:
+        """Keep the site's record, unless it is the same."""
+        if site != self.site():
+            await self.store("policy", SITE, codec.encode(site))
+
+    def unsealed(self, kind: type[M], bucket: str, key: str) -> M:
+        """Give a record of the live copy; KeyError if it is not there.
+
+        Raises:
+            SealError: it cannot be opened.
+            DecodeError: it is no such record.
+
+        """
+        return codec.decode(kind, self._sealer.open(bucket, key, self.mirrors[bucket].entries[key].value))
 
     def check_key(self) -> None:
         """Check that this is the key with which the site was sealed: nothing may be added under another one.

@@ -14,6 +14,11 @@ from aegis.contracts.messages import Severity
 
 RAISED = "aegis.alert.raised.v1"
 SIGHTED = "aegis.alert.sighted.v1"
+WOULD_RAISE = "aegis.shadow.raised.v1"
+"""The same events of a site in shadow, which alert nobody. Their kinds differ, so that none is taken for an alert."""
+WOULD_SIGHT = "aegis.shadow.sighted.v1"
+
+_TOLD = (RAISED, SIGHTED, WOULD_RAISE, WOULD_SIGHT)
 
 VISIT_GAP = 60.0
 SIGHTING_INTERVAL = 10.0
@@ -27,7 +32,7 @@ class Sighting:
 
     ``alert`` names the visit and stays the same in all its events; ``reference`` is its short form for people. An
     alert that is raised again because it became more severe keeps both. ``chip`` and ``frame`` are keys of the sealed
-    probe and its frame in the bucket ``evidence``.
+    probe and its frame in the bucket ``evidence``, empty in shadow.
     """
 
     alert: str
@@ -50,6 +55,8 @@ class Sighting:
     detector: str
     embedder: str
     watchlist_version: int
+    cohort: str = ""
+    """The cohort that normalised the score; empty for a plain cosine."""
     raised_at: float
     expires_at: float
     drill: bool
@@ -78,7 +85,7 @@ class Story:
 
 def fold(story: Story, sequence: int, event: CloudEvent) -> Story:
     """Read one more event of the subject; kinds that are not known here only advance the sequence."""
-    if event.type not in (RAISED, SIGHTED):
+    if event.type not in _TOLD:
         return replace(story, sequence=sequence)
     seen = cloudevents.from_data(Sighting, event.data)
     return Story(

@@ -93,10 +93,16 @@ class LookFound:
 
 
 class SiteState(enum.Enum):
-    """Whether faces are processed at all."""
+    """What is done with faces: nothing at all; compared and counted, but nobody is alerted; people are alerted."""
 
     DISARMED = "disarmed"
+    SHADOW = "shadow"
     ARMED = "armed"
+
+    @property
+    def processing(self) -> bool:
+        """Whether faces are processed."""
+        return self is not SiteState.DISARMED
 
 
 class Severity(enum.Enum):
@@ -114,10 +120,20 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """A reason to be on the list: how severe, and the cosine from which evidence is a match."""
+    """A reason to be on the list: how severe, and the score from which evidence is a match."""
 
     severity: Severity = Severity.HIGH
     threshold: float = 0.5
+    accepted: float | None = None
+    """False alerts a week that the site accepts, from which the threshold is derived; None where it is fixed."""
+    expected: float | None = None
+    """False alerts a week at this threshold, the best estimate; None where nothing is known."""
+    upper: float | None = None
+    """False alerts a week that are not exceeded, with 95 % confidence."""
+    basis: str = ""
+    """What ``expected`` rests on: ``measured``, ``extrapolated`` or ``learnt``."""
+    problem: str = ""
+    """Why the threshold does not keep to what is accepted; empty where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +145,12 @@ class SiteRecord:
     kind: str
     jurisdiction: str = ""
     state: SiteState = SiteState.DISARMED
+    state_since: float = 0.0
+    """When the state was set; 0 where that is not known."""
     run: str = ""
     """The running system for which the site file set ``state``; what people set later outlives a restart in it."""
+    cohort: str = ""
+    """The cohort that scores are normalised by and for which the thresholds hold; empty for plain cosines."""
     categories: dict[str, Category]
 
     @property
@@ -172,6 +192,56 @@ class EntryRecord:
     embedder: str
     added_at: float
     templates: tuple[Template, ...]
+
+
+MAX_COHORT = 3000
+"""People of a cohort: each is compared with every other one, and with every face that is matched."""
+COHORT_PART_BYTES = 800_000
+"""Of the vectors in one part, which must fit into a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortPart:
+    """Some of a cohort's templates (bucket ``cohort``, key ``<cohort>.<number>``, sealed): vectors and nothing else."""
+
+    cohort: str
+    number: int
+    """From 0."""
+    embedder: str
+    vectors: bytes
+    """Unit vectors, float32 little-endian, one after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortRecord:
+    """A cohort (bucket ``cohort``, key ``<id>``, sealed), written once all its parts are there."""
+
+    id: str
+    embedder: str
+    built_at: float
+    size: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCohort:
+    """Ask that a cohort be used of which so many parts were sent."""
+
+    cohort: str
+    parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpostorRecord:
+    """How well people who were not taken for an entry matched it (bucket ``impostors``, key ``<entry>``, sealed).
+
+    Counts of scores and nothing else; what is of another embedder or cohort does not count any more.
+    """
+
+    embedder: str
+    cohort: str
+    since: float
+    histogram: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ PARTITIONS = 64
 FACES = "FACES"
 VECTORS = "VECTORS"
 ALERTS = "ALERTS"
+SHADOW = "SHADOW"
 CAMERAS = "CAMERAS"
 DELIVERIES = "DELIVERIES"
 DEAD = "DEAD"
@@ -49,6 +50,11 @@ def look_requested(partition: int | str, camera: str) -> str:
 def alert(site: str, category: str, entry: str) -> str:
     """Give the one subject on which everything about a person of the list is told."""
     return f"{PREFIX}.alert.{site}.{category}.{entry}"
+
+
+def shadow(site: str, category: str, entry: str) -> str:
+    """Give the subject on which is told what would have been an alert about a person, had the site been armed."""
+    return f"{PREFIX}.shadow.{site}.{category}.{entry}"
 
 
 def camera(site: str, name: str) -> str:

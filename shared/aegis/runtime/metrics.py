@@ -34,6 +34,7 @@ FELL_BACK = _gauge("aegis_inference_fell_back", "1 when a faster provider could 
 GALLERY = _gauge("aegis_gallery_entries", "People in the gallery that can be matched")
 MATCHES = _counter("aegis_matches", "Looks that were compared with the gallery", "outcome")
 ALERTS = _counter("aegis_alerts", "Events told about people of the list", "event")
+SHADOW_ALERTS = _counter("aegis_shadow_alerts", "Events that would have been told, had the site been armed", "event")
 ALERT_LATENCY = _histogram("aegis_alert_latency_seconds", "From a capture to the alert on the bus", "since")
 DELIVERIES = _counter("aegis_deliveries", "Attempts to tell people and systems", "channel", "state")
 DELIVERY_LATENCY = _histogram("aegis_delivery_latency_seconds", "From the alert to its hand-over", "channel")

@@ -16,7 +16,7 @@ SITE = "site"
 
 
 class Policy:
-    """A live copy of the site's record. Until one was read, nothing is armed.
+    """A live copy of the site's record. Until one was read, nothing is processed.
 
     ``run`` names the running system: a record that an earlier one left behind does not count, since the site file may
     say otherwise today; the registry writes it anew. Empty takes any.
@@ -33,6 +33,11 @@ class Policy:
     def synced(self) -> asyncio.Event:
         """Set once the bucket was read, whatever was in it."""
         return self._mirror.synced
+
+    @property
+    def processing(self) -> bool:
+        """Whether faces are processed: armed, or in shadow."""
+        return self.site is not None and self.site.state.processing
 
     @property
     def armed(self) -> bool:

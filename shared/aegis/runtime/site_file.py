@@ -1,11 +1,11 @@
 """The site file (``site.yaml``): read and checked before anything starts, every error with its line.
 
 ``${NAME}`` in a text is the environment variable NAME, so that no secret need stand in the file. Each section is
-read by the service that needs it: the registry takes site, cameras and categories, notify its own, ingest ``whip``.
+read by the service that needs it: the registry takes site, cameras, categories and calibration, notify its own, ingest
+``whip``.
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,20 +14,18 @@ from urllib.parse import SplitResult, urlsplit
 
 import yaml
 
-from aegis.contracts import subjects
-from aegis.contracts.messages import AddCamera, Category, Severity, SiteRecord, SiteState
-from aegis.runtime.yaml_section import Section
+from aegis.contracts.messages import AddCamera, SiteRecord, SiteState
+from aegis.runtime import site_categories
+from aegis.runtime.site_categories import Calibration
+from aegis.runtime.yaml_section import Section, Values
 
 KINDS = ("demo", "k12-school", "university", "hospital", "venue", "workplace")
 REFUSED = {
     ("k12-school", "US-NY"): "New York's K-12 schools may not use facial recognition (State Technology Law § 106-b)",
 }
 CAMERA_SCHEMES = ("file", "rtsp", "rtsps", "usb", "whip")
-DEFAULT_CATEGORIES = {"barred": Category()}
 
 T = TypeVar("T")
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class SiteFileError(ValueError):
@@ -76,11 +74,10 @@ class WhipConfig:
 class SiteFile:
     """A parsed file. Make one with :func:`read`; each section is checked when it is asked for."""
 
-    def __init__(self, path: Path, tree: "Section", environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, tree: Section, environ: Mapping[str, str]) -> None:
         self.path = path
         self._tree = tree
-        self._environ = environ
-        self._problems: list[str] = []
+        self._values = Values(environ)
 
     def check(self) -> None:
         """Read every section.
@@ -89,7 +86,7 @@ class SiteFile:
             SiteFileError: with all that is wrong.
 
         """
-        for section in (self._site, self._cameras, self._notify, self._whip):
+        for section in (self._site, self._cameras, self._calibration, self._notify, self._whip):
             section()
         self._raise()
 
@@ -98,6 +95,9 @@ class SiteFile:
 
     def cameras(self) -> tuple[AddCamera, ...]:
         return self._checked(self._cameras())
+
+    def calibration(self) -> Calibration:
+        return self._checked(self._calibration())
 
     def notify(self) -> NotifyConfig:
         return self._checked(self._notify())
@@ -110,67 +110,57 @@ class SiteFile:
         return value
 
     def _raise(self) -> None:
-        if self._problems:
-            problems, self._problems = sorted(set(self._problems), key=_line), []
+        if self._values.problems:
+            problems, self._values.problems = sorted(set(self._values.problems), key=_line), []
             raise SiteFileError(self.path, problems)
 
     def _site(self) -> SiteRecord:
-        self._tree.only("site", "cameras", "categories", "notify", "whip", problems=self._problems)
-        site = self._tree.map("site", self._problems)
-        site.only("id", "name", "kind", "jurisdiction", "state", problems=self._problems)
-        identity = self._token(site, "id", "site")
-        kind = self._choice(site, "kind", KINDS, "")
-        jurisdiction = self._text(site, "jurisdiction", "")
+        self._tree.only(
+            "site", "cameras", "categories", "calibration", "notify", "whip", problems=self._values.problems
+        )
+        site = self._tree.map("site", self._values.problems)
+        site.only("id", "name", "kind", "jurisdiction", "state", problems=self._values.problems)
+        identity = self._values.token(site, "id", "site")
+        kind = self._values.choice(site, "kind", KINDS, "")
+        jurisdiction = self._values.text(site, "jurisdiction", "")
         if reason := REFUSED.get((kind, jurisdiction.upper())):
-            self._problem(site.line_of("jurisdiction"), f"refused: {reason}")
+            self._values.problem(site.line_of("jurisdiction"), f"refused: {reason}")
         default = SiteState.ARMED if kind == "demo" else SiteState.DISARMED
-        state = self._choice(site, "state", tuple(s.value for s in SiteState), default.value)
+        state = self._values.choice(site, "state", tuple(s.value for s in SiteState), default.value)
         return SiteRecord(
             id=identity or "site",
-            name=self._text(site, "name", identity),
+            name=self._values.text(site, "name", identity),
             kind=kind or "demo",
             jurisdiction=jurisdiction,
             state=SiteState(state) if state else default,
-            categories=self._categories(),
+            categories=site_categories.categories(self._tree, self._values),
         )
 
-    def _categories(self) -> dict[str, Category]:
-        if "categories" not in self._tree:
-            return DEFAULT_CATEGORIES
-        found = {}
-        categories = self._tree.map("categories", self._problems)
-        for name in categories:
-            body = categories.map(name, self._problems)
-            body.only("severity", "threshold", problems=self._problems)
-            severity = self._choice(body, "severity", tuple(s.value for s in Severity), Severity.HIGH.value)
-            threshold = self._number(body, "threshold", Category().threshold, 0.2, 1.0)
-            found[self._as_token(name, "category", categories.line_of(name))] = Category(
-                severity=Severity(severity or "high"), threshold=threshold
-            )
-        return found
+    def _calibration(self) -> Calibration:
+        return site_categories.calibration(self._tree, self._values, self.path.parent)
 
     def _cameras(self) -> tuple[AddCamera, ...]:
         found: dict[str, AddCamera] = {}
-        for body in self._tree.maps("cameras", self._problems):
-            body.only("id", "url", "name", "fps", "loop", "transport", "token", problems=self._problems)
-            identity = self._token(body, "id", "camera")
+        for body in self._tree.maps("cameras", self._values.problems):
+            body.only("id", "url", "name", "fps", "loop", "transport", "token", problems=self._values.problems)
+            identity = self._values.token(body, "id", "camera")
             if identity in found:
-                self._problem(body.line, f"camera {identity!r} stands twice")
-            url = self._text(body, "url")
+                self._values.problem(body.line, f"camera {identity!r} stands twice")
+            url = self._values.text(body, "url")
             try:
                 url = check_camera_url(url, self.path.parent) if url else url
             except ValueError as error:
-                self._problem(body.line_of("url"), f"camera {identity!r}: {error}")
-            token = self._text(body, "token", "")
+                self._values.problem(body.line_of("url"), f"camera {identity!r}: {error}")
+            token = self._values.text(body, "token", "")
             if url.startswith("whip:") and not token:
-                self._problem(body.line, f"camera {identity!r}: a whip camera needs token: ${{SOME_VARIABLE}}")
+                self._values.problem(body.line, f"camera {identity!r}: a whip camera needs token: ${{SOME_VARIABLE}}")
             found[identity] = AddCamera(
                 camera=identity or "unknown",
                 url=url,
-                name=self._text(body, "name", identity),
-                fps=self._number(body, "fps", 5.0, 0.1, 30.0),
-                loop=self._flag(body, "loop"),
-                transport=self._choice(body, "transport", ("tcp", "udp"), "tcp"),
+                name=self._values.text(body, "name", identity),
+                fps=self._values.number(body, "fps", 5.0, 0.1, 30.0),
+                loop=self._values.flag(body, "loop"),
+                transport=self._values.choice(body, "transport", ("tcp", "udp"), "tcp"),
                 token=token,
             )
         return tuple(found.values())
@@ -178,105 +168,57 @@ class SiteFile:
     def _notify(self) -> NotifyConfig:
         if "notify" not in self._tree:
             return NotifyConfig()
-        notify = self._tree.map("notify", self._problems)
-        notify.only("email", "webhooks", problems=self._problems)
-        email = self._email(notify.map("email", self._problems)) if "email" in notify else None
+        notify = self._tree.map("notify", self._values.problems)
+        notify.only("email", "webhooks", problems=self._values.problems)
+        email = self._email(notify.map("email", self._values.problems)) if "email" in notify else None
         return NotifyConfig(
-            email=email, webhooks=tuple(self._webhook(hook) for hook in notify.maps("webhooks", self._problems))
+            email=email, webhooks=tuple(self._webhook(hook) for hook in notify.maps("webhooks", self._values.problems))
         )
 
-    def _email(self, email: "Section") -> EmailConfig:
-        email.only("smtp", "to", "from", "pictures", "ca", problems=self._problems)
-        smtp = self._text(email, "smtp")
+    def _email(self, email: Section) -> EmailConfig:
+        email.only("smtp", "to", "from", "pictures", "ca", problems=self._values.problems)
+        smtp = self._values.text(email, "smtp")
         if smtp and _scheme(smtp) not in ("smtp", "smtps", "smtp+insecure"):
-            self._problem(email.line_of("smtp"), "smtp: expected smtps://, smtp:// (STARTTLS) or smtp+insecure://")
-        recipients = tuple(self._expand(text, email.line_of("to")) for text in email.texts("to", self._problems))
+            self._values.problem(
+                email.line_of("smtp"), "smtp: expected smtps://, smtp:// (STARTTLS) or smtp+insecure://"
+            )
+        recipients = tuple(
+            self._values.expand(text, email.line_of("to")) for text in email.texts("to", self._values.problems)
+        )
         for address in recipients:
             if "@" not in address:
-                self._problem(email.line_of("to"), f"to: {address!r} is no mail address")
-        ca = self._text(email, "ca", "")
-        pictures = self._flag(email, "pictures", default=self._site().kind == "demo")
-        sender = self._text(email, "from", "aegis@localhost")
+                self._values.problem(email.line_of("to"), f"to: {address!r} is no mail address")
+        ca = self._values.text(email, "ca", "")
+        pictures = self._values.flag(email, "pictures", default=self._site().kind == "demo")
+        sender = self._values.text(email, "from", "aegis@localhost")
         return EmailConfig(smtp=smtp, to=recipients, sender=sender, pictures=pictures, ca=Path(ca) if ca else None)
 
-    def _webhook(self, hook: "Section") -> WebhookConfig:
-        hook.only("url", "secret_env", problems=self._problems)
-        url, variable = self._text(hook, "url"), self._text(hook, "secret_env")
+    def _webhook(self, hook: Section) -> WebhookConfig:
+        hook.only("url", "secret_env", problems=self._values.problems)
+        url, variable = self._values.text(hook, "url"), self._values.text(hook, "secret_env")
         if url and _scheme(url) not in ("http", "https"):
-            self._problem(hook.line_of("url"), "url: expected https:// or http://")
-        if variable and not self._environ.get(variable):
-            self._problem(hook.line_of("secret_env"), f"secret_env: the environment variable {variable} is not set")
-        return WebhookConfig(url=url, secret=self._environ.get(variable, ""))
+            self._values.problem(hook.line_of("url"), "url: expected https:// or http://")
+        if variable and not self._values.environ.get(variable):
+            self._values.problem(
+                hook.line_of("secret_env"), f"secret_env: the environment variable {variable} is not set"
+            )
+        return WebhookConfig(url=url, secret=self._values.environ.get(variable, ""))
 
     def _whip(self) -> WhipConfig:
         if "whip" not in self._tree:
             return WhipConfig()
-        whip = self._tree.map("whip", self._problems)
-        whip.only("listen", problems=self._problems)
-        host, _, port = self._text(whip, "listen").rpartition(":")
+        whip = self._tree.map("whip", self._values.problems)
+        whip.only("listen", problems=self._values.problems)
+        host, _, port = self._values.text(whip, "listen").rpartition(":")
         if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - ports
-            self._problem(whip.line_of("listen"), "listen: expected HOST:PORT")
+            self._values.problem(whip.line_of("listen"), "listen: expected HOST:PORT")
             return WhipConfig()
         try:
             address = ipaddress.ip_address(host.strip("[]"))
         except ValueError:
-            self._problem(whip.line_of("listen"), f"listen: {host!r} is no IP address")
+            self._values.problem(whip.line_of("listen"), f"listen: {host!r} is no IP address")
             return WhipConfig()
         return WhipConfig(host=str(address), port=int(port))
-
-    def _problem(self, line: int, text: str) -> None:
-        self._problems.append(f":{line}: {text}")
-
-    def _text(self, body: "Section", name: str, default: str | None = None) -> str:
-        if name not in body:
-            if default is None:
-                self._problem(body.line, f"{name} is missing")
-            return default or ""
-        value = body.value(name)
-        if not isinstance(value, str | int | float) or isinstance(value, bool):
-            self._problem(body.line_of(name), f"{name}: a text is expected")
-            return default or ""
-        return self._expand(str(value), body.line_of(name))
-
-    def _expand(self, text: str, line: int) -> str:
-        def replace(match: re.Match[str]) -> str:
-            if match[1] not in self._environ:
-                self._problem(line, f"the environment variable {match[1]} is not set")
-            return self._environ.get(match[1], "")
-
-        return _VARIABLE.sub(replace, text)
-
-    def _choice(self, body: "Section", name: str, choices: tuple[str, ...], default: str) -> str:
-        value = self._text(body, name, default or None)
-        if value and value not in choices:
-            self._problem(body.line_of(name), f"{name}: {value!r} is not one of {', '.join(choices)}")
-            return default
-        return value
-
-    def _number(self, body: "Section", name: str, default: float, least: float, most: float) -> float:
-        value = body.value(name) if name in body else default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            self._problem(body.line_of(name), f"{name}: a number from {least:g} to {most:g} is expected, not {value!r}")
-            return default
-        return float(value)
-
-    def _flag(self, body: "Section", name: str, *, default: bool = False) -> bool:
-        value = body.value(name) if name in body else default
-        if not isinstance(value, bool):
-            self._problem(body.line_of(name), f"{name}: true or false is expected, not {value!r}")
-            return default
-        return value
-
-    def _token(self, body: "Section", name: str, what: str) -> str:
-        text = self._text(body, name)
-        return self._as_token(text, what, body.line_of(name)) if text else text
-
-    def _as_token(self, text: str, what: str, line: int) -> str:
-        try:
-            return subjects.token(text, what)
-        except ValueError as error:
-            self._problem(line, str(error))
-            return ""
 
 
 def check_camera_url(url: str, folder: Path) -> str:

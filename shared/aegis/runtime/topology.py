@@ -20,6 +20,8 @@ RETENTION = 30 * DAY
 """How long an alert, its pictures and its deliveries are kept."""
 LOOK_SECONDS = 5.0
 """A look or a vector that waited longer is worthless."""
+SHADOW_RETENTION = 14 * DAY
+"""How long what would have been alerts is kept: two weeks show whether a rate per week holds."""
 QUEUE_BYTES = 256 * 2**20
 TEXT_BYTES = 64 * 2**20
 
@@ -60,6 +62,7 @@ STREAMS = (
     _queue(subjects.FACES, subjects.face_detected("*", "*")),
     _queue(subjects.VECTORS, subjects.face_embedded("*", "*")),
     _story(subjects.ALERTS, f"{PREFIX}.alert.>"),
+    _story(subjects.SHADOW, f"{PREFIX}.shadow.>", age=SHADOW_RETENTION, size=TEXT_BYTES),
     _story(subjects.CAMERAS, f"{PREFIX}.camera.>", age=7 * DAY, size=TEXT_BYTES),
     _story(subjects.DELIVERIES, f"{PREFIX}.delivery.>"),
     _story(subjects.DEAD, f"{PREFIX}.dead.>", age=7 * DAY, size=TEXT_BYTES),
@@ -68,8 +71,13 @@ STREAMS = (
     _bucket("cameras"),
     _bucket("watchlist"),
     _bucket("photos"),
+    _bucket("cohort"),
+    _bucket("impostors"),
     _bucket("evidence", RETENTION),
 )
+
+REGISTERED = ("cameras", "watchlist", "photos", "cohort", "impostors")
+"""Buckets that the registry writes, besides the policy, which every service may read; match alone adds to impostors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +132,17 @@ ROLES: dict[str, Role] = {
         "match",
         (
             subjects.alert("*", "*", "*"),
+            subjects.shadow("*", "*", "*"),
             subjects.look_requested("*", "*"),
             *_leases("match"),
             *_takes(subjects.VECTORS),
             *_reads(subjects.ALERTS),
+            *_reads(subjects.SHADOW),
             *_reads("KV_cameras"),
             *_reads("KV_watchlist"),
+            *_reads("KV_cohort"),
+            *_reads("KV_impostors"),
+            "$KV.impostors.>",
             "$KV.evidence.>",
         ),
     ),
@@ -148,8 +161,8 @@ ROLES: dict[str, Role] = {
         "registry",
         (
             *_leases("registry"),
-            *(right for bucket in ("cameras", "watchlist", "photos", "evidence") for right in _reads(f"KV_{bucket}")),
-            *(f"$KV.{bucket}.>" for bucket in ("policy", "cameras", "watchlist", "photos")),
+            *(right for bucket in (*REGISTERED, "evidence") for right in _reads(f"KV_{bucket}")),
+            *(f"$KV.{bucket}.>" for bucket in ("policy", *REGISTERED)),
         ),
         (subjects.registry("*"),),
     ),
@@ -158,6 +171,7 @@ ROLES: dict[str, Role] = {
             subjects.registry("*"),
             subjects.STATUS,
             *_reads(subjects.ALERTS),
+            *_reads(subjects.SHADOW),
             *_reads(subjects.CAMERAS),
             *_reads("KV_policy"),
         ),

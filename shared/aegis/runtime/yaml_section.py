@@ -1,9 +1,14 @@
 """Maps of a YAML file that know their lines, so that an error can name the place."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import yaml
+
+from aegis.contracts import subjects
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Section:
@@ -71,3 +76,72 @@ class Section:
             problems.append(f":{self.line_of(name)}: {name} is a list with at least one text")
             return ()
         return tuple(str(item.value) for item in items)
+
+
+class Values:
+    """The values of a file's sections by what they are to be; ``problems`` fills with what is wrong, by line.
+
+    ``${NAME}`` in a text is the variable NAME of ``environ``.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def problem(self, line: int, text: str) -> None:
+        """Take note of what is wrong."""
+        self.problems.append(f":{line}: {text}")
+
+    def text(self, body: Section, name: str, default: str | None = None) -> str:
+        """Give a text; without a default it must be there."""
+        if name not in body:
+            if default is None:
+                self.problem(body.line, f"{name} is missing")
+            return default or ""
+        value = body.value(name)
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            self.problem(body.line_of(name), f"{name}: a text is expected")
+            return default or ""
+        return self.expand(str(value), body.line_of(name))
+
+    def expand(self, text: str, line: int) -> str:
+        """Fill in the variables of a text."""
+
+        def replace(match: re.Match[str]) -> str:
+            if match[1] not in self.environ:
+                self.problem(line, f"the environment variable {match[1]} is not set")
+            return self.environ.get(match[1], "")
+
+        return _VARIABLE.sub(replace, text)
+
+    def choice(self, body: Section, name: str, choices: tuple[str, ...], default: str) -> str:
+        value = self.text(body, name, default or None)
+        if value and value not in choices:
+            self.problem(body.line_of(name), f"{name}: {value!r} is not one of {', '.join(choices)}")
+            return default
+        return value
+
+    def number(self, body: Section, name: str, default: float, least: float, most: float) -> float:
+        value = body.value(name) if name in body else default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            self.problem(body.line_of(name), f"{name}: a number from {least:g} to {most:g} is expected, not {value!r}")
+            return default
+        return float(value)
+
+    def flag(self, body: Section, name: str, *, default: bool = False) -> bool:
+        value = body.value(name) if name in body else default
+        if not isinstance(value, bool):
+            self.problem(body.line_of(name), f"{name}: true or false is expected, not {value!r}")
+            return default
+        return value
+
+    def token(self, body: Section, name: str, what: str) -> str:
+        text = self.text(body, name)
+        return self.as_token(text, what, body.line_of(name)) if text else text
+
+    def as_token(self, text: str, what: str, line: int) -> str:
+        try:
+            return subjects.token(text, what)
+        except ValueError as error:
+            self.problem(line, str(error))
+            return ""

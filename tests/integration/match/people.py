@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -64,25 +65,56 @@ class Person:
         faces = self.seen(**how)
         await self._world.bus.store(subjects.face_embedded(7, faces.camera), codec.encode(faces))
 
-    async def told(self) -> list[tuple[str, Sighting]]:
-        """Give type and sighting of every event about this person."""
+    async def told(self, stream: str = subjects.ALERTS) -> list[tuple[str, Sighting]]:
+        """Give type and sighting of every event about this person in a stream."""
         jetstream = self._world.bus.client.jetstream()
-        info = await jetstream.stream_info(subjects.ALERTS)
+        info = await jetstream.stream_info(stream)
+        subject = subjects.alert if stream == subjects.ALERTS else subjects.shadow
         found = []
         for sequence in range(max(1, info.state.first_seq), info.state.last_seq + 1):
-            message = await jetstream.get_msg(subjects.ALERTS, sequence)
-            if message.subject == subjects.alert("north", "barred", self.id):
+            message = await jetstream.get_msg(stream, sequence)
+            if message.subject == subject("north", "barred", self.id):
                 event = cloudevents.load(message.data or b"")
                 found.append((event.type, cloudevents.from_data(Sighting, event.data)))
         return found
 
-    async def alerted(self) -> Sighting:
+    async def alerted(self, kind: str = alerts.RAISED) -> Sighting:
+        stream = subjects.ALERTS if kind == alerts.RAISED else subjects.SHADOW
         found: list[Sighting] = []
 
         async def raised() -> bool:
-            found[:] = [seen for kind, seen in await self.told() if kind == alerts.RAISED]
+            found[:] = [seen for told, seen in await self.told(stream) if told == kind]
             return bool(found)
 
         await until(raised, f"an alert about {self.id}", 8)
         assert len(found) == 1
         return found[0]
+
+
+Somebody = Callable[[], Person]
+
+
+async def entries(world: World, count: int, patience: float = 5) -> None:
+    async def known() -> bool:
+        return bool((await world.status())["detail"].get("entries") == count)
+
+    await until(known, f"{count} entries", patience)
+
+
+async def control(world: World, somebody: Somebody) -> None:
+    """Have one more person enrolled and alerted, after which all that came before was handled."""
+    person = somebody()
+    await person.enrol()
+    await person_known(world, person)
+    await person.walk_by()
+    await person.alerted()
+
+
+async def person_known(world: World, person: Person) -> None:
+    entry = await Bucket(world.bus, "watchlist").get(person.id)
+    assert entry is not None
+
+    async def known() -> bool:
+        return int((await world.status())["detail"].get("watchlist_version", 0)) >= entry.revision
+
+    await until(known, f"{person.id} is in the gallery", 5)

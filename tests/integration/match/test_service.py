@@ -1,14 +1,22 @@
 """Match as a process: vectors and a watchlist in, alerts and their pictures out, and nothing else."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.bus import until
-from tests.integration.match.people import NUMBERS, SUBJECT, VERSION, Person
+from tests.integration.match.people import (
+    NUMBERS,
+    SUBJECT,
+    VERSION,
+    Person,
+    Somebody,
+    control,
+    entries,
+    person_known,
+)
 from tests.integration.match.world import MALFORMED, SITE, World
 
 from aegis.contracts import codec, subjects
@@ -25,19 +33,9 @@ DROPPED = 'aegis_matches_total{outcome="dropped"}'
 NOT_MATCHED = 'aegis_matches_total{outcome="not matched"}'
 
 
-Somebody = Callable[[], Person]
-
-
 @pytest.fixture
 def somebody(world: World) -> Somebody:
     return lambda: Person(world)
-
-
-async def entries(world: World, count: int, patience: float = 5) -> None:
-    async def known() -> bool:
-        return bool((await world.status())["detail"].get("entries") == count)
-
-    await until(known, f"{count} entries", patience)
 
 
 @pytest.fixture(autouse=True)
@@ -46,25 +44,6 @@ async def nobody_listed(world: World) -> None:
     for number in range(1, next(NUMBERS)):
         await bucket.delete(f"person{number}")
     await entries(world, 0)
-
-
-async def control(world: World, somebody: Somebody) -> None:
-    """Have one more person enrolled and alerted, after which all that came before was handled."""
-    person = somebody()
-    await person.enrol()
-    await person_known(world, person)
-    await person.walk_by()
-    await person.alerted()
-
-
-async def person_known(world: World, person: Person) -> None:
-    entry = await Bucket(world.bus, "watchlist").get(person.id)
-    assert entry is not None
-
-    async def known() -> bool:
-        return int((await world.status())["detail"].get("watchlist_version", 0)) >= entry.revision
-
-    await until(known, f"{person.id} is in the gallery", 5)
 
 
 async def test_who_is_enrolled_while_in_view_is_alerted_and_who_is_removed_is_not(

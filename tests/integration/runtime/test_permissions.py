@@ -24,6 +24,7 @@ FACE = "aegis.v1.face.detected.3.lobby"
 VECTOR = "aegis.v1.face.embedded.3.lobby"
 LOOK = "aegis.v1.look.requested.3.lobby"
 ALERT = "aegis.v1.alert.north.barred.somebody"
+SHADOW = "aegis.v1.shadow.north.barred.somebody"
 CAMERA = "aegis.v1.camera.north.lobby"
 DELIVERY = "aegis.v1.delivery.email.a1.r1"
 REQUEST = "aegis.v1.registry.add-entry"
@@ -35,11 +36,13 @@ PUBLISHES = {
     "embed": {VECTOR, "aegis.v1.dead.embed"},
     "match": {
         ALERT,
+        SHADOW,
         LOOK,
         "aegis.v1.dead.match",
         "$KV.leases.match.p3",
         "$KV.leases.member.match.0",
         "$KV.evidence.a1",
+        "$KV.impostors.p1",
     },
     "notify": {DELIVERY, "aegis.v1.dead.notify"},
     "registry": {
@@ -50,6 +53,8 @@ PUBLISHES = {
         "$KV.cameras.3.lobby",
         "$KV.watchlist.p1",
         "$KV.photos.p1",
+        "$KV.cohort.c1.0",
+        "$KV.impostors.p1",
     },
     "operator": {REQUEST, "aegis.v1.status.requested"},
     "integrator": set[str](),
@@ -69,10 +74,29 @@ READS = {
     "ingest": {"KV_policy", "KV_cameras", "KV_leases", "CAMERAS"},
     "detect": {"KV_policy", "KV_cameras", "KV_leases"},
     "embed": {"KV_policy", "FACES"},
-    "match": {"KV_policy", "KV_cameras", "KV_leases", "KV_watchlist", "ALERTS", "VECTORS"},
+    "match": {
+        "KV_policy",
+        "KV_cameras",
+        "KV_leases",
+        "KV_watchlist",
+        "KV_cohort",
+        "KV_impostors",
+        "ALERTS",
+        "SHADOW",
+        "VECTORS",
+    },
     "notify": {"KV_policy", "KV_evidence", "KV_watchlist", "KV_photos", "ALERTS", "DELIVERIES"},
-    "registry": {"KV_policy", "KV_cameras", "KV_leases", "KV_watchlist", "KV_photos", "KV_evidence"},
-    "operator": {"KV_policy", "ALERTS", "CAMERAS"},
+    "registry": {
+        "KV_policy",
+        "KV_cameras",
+        "KV_leases",
+        "KV_watchlist",
+        "KV_photos",
+        "KV_evidence",
+        "KV_cohort",
+        "KV_impostors",
+    },
+    "operator": {"KV_policy", "ALERTS", "SHADOW", "CAMERAS"},
     "integrator": {"ALERTS", "CAMERAS"},
 }
 STREAMS = {stream.name or "" for stream in topology.STREAMS}

@@ -22,7 +22,15 @@ SIGHTING = Sighting(
 REPORT = CameraReport(site="s", camera="gate", camera_name="North gate", reported_at=AT, reason="it does not answer")
 
 
-@pytest.mark.parametrize(("kind", "word"), [(alerts.RAISED, "ALERT"), (alerts.SIGHTED, "still in view")])
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (alerts.RAISED, "ALERT"),
+        (alerts.SIGHTED, "still in view"),
+        (alerts.WOULD_RAISE, "would have alerted"),
+        (alerts.WOULD_SIGHT, "still in view, in shadow"),
+    ],
+)
 @pytest.mark.parametrize("drill", [True, False])
 def test_an_alert_in_one_line(kind: str, word: str, drill: bool) -> None:
     raw = cloudevents.dump(alerts.event(kind, "id1", dataclasses.replace(SIGHTING, drill=drill)))

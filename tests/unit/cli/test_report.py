@@ -68,7 +68,7 @@ def test_a_service_in_one_line() -> None:
     (detect, match, ingest) = report.services(
         [
             answer("detect", memory, detail=model),
-            answer("match", {}, detail={"entries": 3, "watchlist_version": 17}),
+            answer("match", {}, detail={"entries": 3, "watchlist_version": 17, "cohort_size": 858}),
             answer("ingest", {}, ready=False),
         ]
     )
@@ -89,7 +89,7 @@ def test_a_service_in_one_line() -> None:
         "such",
         "thing)",
     ]
-    assert match.endswith("3 entries, watchlist version 17")
+    assert match.endswith("3 entries, watchlist version 17, scores normalised by 858 people")
     assert "not ready" in ingest
 
 

@@ -29,6 +29,7 @@ SUBJECTS = (
     ("face_embedded", ("<partition>", "<camera>"), "embed", "match", "stream `VECTORS`"),
     ("look_requested", ("<partition>", "<camera>"), "match", "detect", "core NATS, request and reply"),
     ("alert", ("<site>", "<category>", "<entry>"), "match", "notify, command line", "stream `ALERTS`"),
+    ("shadow", ("<site>", "<category>", "<entry>"), "match", "command line", "stream `SHADOW`"),
     ("camera", ("<site>", "<camera>"), "ingest", "command line", "stream `CAMERAS`"),
     ("delivery", ("<channel>", "<event>", "<recipient>"), "notify", "notify", "stream `DELIVERIES`"),
     ("registry", ("<operation>",), "command line", "registry", "core NATS, request and reply"),
@@ -39,6 +40,7 @@ STREAM_CONTENT = {
     "FACES": "looks on their way to embed",
     "VECTORS": "vectors on their way to match",
     "ALERTS": "the stories of alerts, as CloudEvents",
+    "SHADOW": "what a site in shadow would have told, as CloudEvents",
     "CAMERAS": "cameras online, offline, ended, as CloudEvents",
     "DELIVERIES": "what became of telling each recipient",
     "DEAD": "messages that could not be handled: subject, size, reason; not their content",
@@ -47,6 +49,8 @@ STREAM_CONTENT = {
     "KV_cameras": "cameras, sealed",
     "KV_watchlist": "people of the list and their templates, sealed",
     "KV_photos": "the enrolled photos, cropped, sealed",
+    "KV_cohort": "templates of people who are never on the list, sealed; no names",
+    "KV_impostors": "for each entry, counts of how well others matched it, sealed",
     "KV_evidence": "the pictures of alerts, sealed",
 }
 
@@ -54,9 +58,10 @@ LABEL_VALUES = {
     "aegis_frames_dropped": "`reason`: ingest says `slow` (overtaken by a newer frame), `size`, `lease`, `bus`; "
     "detect says `newer`, `old`, `disarmed`, `lease`, `superseded`",
     "aegis_looks": "`outcome`: `sent`, or the flaw: `small`, `cut`, `turned`, `dark`, `bright`, `blurred`, `landmarks`",
-    "aegis_inference_provider": "`provider`: `openvino-f32`, `cuda`, `cpu`",
+    "aegis_inference_provider": "`provider`: `openvino-bf16`, `openvino-f32`, `cuda`, `cpu`",
     "aegis_matches": "`outcome`: `matched`, `not matched`, `dropped`",
     "aegis_alerts": "`event`: `raise`, `raise again` (more severe), `sight`",
+    "aegis_shadow_alerts": "`event`: as those of `aegis_alerts_total`",
     "aegis_alert_latency_seconds": "`since`: `first_look` (the first usable look of the track), `matched_look`",
     "aegis_deliveries": "`channel`: `email`, `webhook`; `state`: `sent`, `retried`, `expired`, `failed`",
     "aegis_leases_held": "`kind`: `ingest`, `detect`, `match`",

@@ -48,6 +48,7 @@ SECTIONS = {
     "site": "site: {odd: 1}",
     "cameras": "cameras: [{odd: 1}]",
     "categories": "categories: {some: {odd: 1}}",
+    "calibration": "calibration: {odd: 1}",
     "notify": "notify: {odd: 1}",
     "email": "notify: {email: {odd: 1}}",
     "webhooks": "notify: {webhooks: [{odd: 1}]}",

@@ -19,8 +19,9 @@ def watchlist(*entries: EntryRecord) -> Watchlist:
 
 
 def best(listed: Watchlist, *vectors: Vector, embedder: str = VERSION) -> str | None:
-    found = listed.best(embedder, [Look(vector=vector, weight=0.8) for vector in vectors], CATEGORIES)
-    return found[0] if found else None
+    weighed = listed.weigh(embedder, [Look(vector=vector, weight=0.8) for vector in vectors])
+    passing = listed.passing(weighed, CATEGORIES) if weighed else []
+    return passing[0][0] if passing else None
 
 
 @pytest.mark.parametrize(("category", "threshold"), [("barred", 0.5), ("missing", 0.4)])

@@ -1,23 +1,13 @@
-"""Where a camera goes, what the site file changes, and which face a photo is of."""
+"""Where a camera goes, and what the site file changes."""
 
 from dataclasses import replace
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.contracts.messages import AddCamera, CameraRecord, Category, SiteRecord, SiteState
 from aegis.contracts.subjects import PARTITIONS
 from aegis.registry import core
-from aegis.registry.core import EnrolmentError
-from aegis.vision.faces import Face
-
-
-def face(width: float, interocular: float | None = None, *, x: float = 0) -> Face:
-    eyes = width / 2 if interocular is None else interocular
-    points = np.array([[x, 10], [x + eyes, 10], [x + eyes / 2, 20], [x, 30], [x + eyes, 30]], np.float32)
-    return Face(box=(x, 0, width, 1.3 * width), landmarks=points, score=0.9)
 
 
 @given(st.lists(st.integers(0, PARTITIONS - 1), max_size=200))
@@ -80,40 +70,24 @@ RECORD = SiteRecord(
 
 def test_a_state_that_people_set_stays_within_the_run_and_no_longer() -> None:
     disarmed = replace(RECORD, state=SiteState.DISARMED)
-    assert core.merge_site(RECORD, None) == RECORD
-    assert core.merge_site(RECORD, disarmed) == disarmed
-    assert core.merge_site(replace(RECORD, run="r2"), disarmed) == replace(RECORD, run="r2")
-    nameless = replace(RECORD, run="")
-    assert core.merge_site(nameless, replace(disarmed, run="")) == nameless, "runs without a name are never the same"
+    assert core.merge_site(RECORD, None, 7.0) == replace(RECORD, state_since=7.0)
+    assert core.merge_site(RECORD, disarmed, 7.0) == disarmed
+    assert core.merge_site(replace(RECORD, run="r2"), disarmed, 7.0) == replace(RECORD, run="r2", state_since=7.0)
+    nameless, before = replace(RECORD, run=""), replace(disarmed, run="")
+    merged = core.merge_site(nameless, before, 7.0)
+    assert merged == replace(nameless, state_since=7.0), "runs without a name are never the same"
+
+
+def test_a_state_has_its_time_from_when_it_changed() -> None:
+    shadow = core.in_state(RECORD, SiteState.SHADOW, 7.0)
+    assert shadow == replace(RECORD, state=SiteState.SHADOW, state_since=7.0)
+    assert core.in_state(shadow, SiteState.SHADOW, 9.0) == shadow
+    assert core.merge_site(replace(shadow, run="r2", state_since=0.0), shadow, 9.0) == replace(shadow, run="r2")
 
 
 def test_everything_but_the_state_is_the_site_file_s() -> None:
     new = SiteRecord(
         id="s2", name="New", kind="demo", jurisdiction="US-PA", state=SiteState.ARMED, run="r1", categories={}
     )
-    merged = core.merge_site(new, replace(RECORD, state=SiteState.DISARMED))
+    merged = core.merge_site(new, replace(RECORD, state=SiteState.DISARMED), 7.0)
     assert merged == replace(new, state=SiteState.DISARMED)
-
-
-def test_the_largest_face_is_meant() -> None:
-    small, large = face(30, x=300), face(100)
-    assert core.choose_face([small, large], "p") == (large, [small])
-    assert core.choose_face([large], "p") == (large, [])
-
-
-@pytest.mark.parametrize(("width", "refused"), [(39, False), (41, True), (100, True)])
-def test_a_second_face_of_similar_size_is_unclear(width: float, refused: bool) -> None:
-    faces = [face(100), face(width, x=300)]
-    if refused:
-        with pytest.raises(EnrolmentError, match=r"^p: 2 faces were found"):
-            core.choose_face(faces, "p")
-    else:
-        assert core.choose_face(faces, "p")[0] is faces[0]
-
-
-def test_none_and_too_small_are_refused() -> None:
-    with pytest.raises(EnrolmentError, match=r"^p: no face was found"):
-        core.choose_face([], "p")
-    with pytest.raises(EnrolmentError, match=r"^p: the face is too small \(15 pixels .* at least 16"):
-        core.choose_face([face(40, 15.4)], "p")
-    assert core.choose_face([face(40, 16.0)], "p")

@@ -1,12 +1,15 @@
 """The site file: what it says is taken over, and every mistake is told with its line and its offender."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from aegis.contracts.messages import AddCamera, Category, Severity, SiteRecord, SiteState
 from aegis.runtime import site_file
+from aegis.runtime.site_categories import Calibration
 from aegis.runtime.site_file import EmailConfig, NotifyConfig, SiteFileError, WebhookConfig, WhipConfig
+from aegis.vision.calibration import FairnessRow
 
 EXAMPLE = """\
 site: {id: north-high, name: North High, kind: k12-school, jurisdiction: US-PA, state: armed}   # kind demo: a drill
@@ -21,6 +24,11 @@ notify:
 """
 ENVIRON = {"LOBBY_PASSWORD": "pass-of-the-lobby", "HOOK_SECRET": "secret-of-the-hook"}
 SITE = "site: {id: north, kind: venue}\n"
+CATEGORY = SITE + "categories:\n  barred: "
+
+
+def write_report(folder: Path, *rows: dict[str, object]) -> None:
+    (folder / "report.json").write_text(json.dumps({"figures": {"fairness": rows}}))
 
 
 def parse(folder: Path, text: str, environ: dict[str, str] | None = None) -> site_file.SiteFile:
@@ -98,7 +106,7 @@ def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
         ("site: {kind: venue}", 1, "id is missing"),
         ("site: {id: north}", 1, "kind is missing"),
         ("site:\n  id: north\n  kind: castle", 3, "kind: 'castle' is not one of demo, k12-school"),
-        ("site:\n  id: north\n  kind: venue\n  state: shut", 4, "state: 'shut' is not one of disarmed, armed"),
+        ("site:\n  id: north\n  kind: venue\n  state: shut", 4, "state: 'shut' is not one of disarmed, shadow, armed"),
         ("site:\n  id: north\n  kind: venue\n  colour: red", 4, "'colour' is not known here"),
         ("site:\n  id: north\n  kind: venue\n  name: no", 4, "name: a text is expected"),
         ("site:\n  id: north\n  kind: venue\n  name: 2026-13-45", 4, "name: a text is expected"),
@@ -132,6 +140,13 @@ def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
         (SITE + "notify:\n  webhooks: [{url: 'https://x', secret_env: NONE}]", 3, "variable NONE is not set"),
         (SITE + "notify:\n  webhooks: [{url: 'https://x'}]", 3, "secret_env is missing"),
         (SITE + "notify:\n  sms: {}", 3, "'sms' is not known here"),
+        (CATEGORY + "{threshold: 0.5, false_alerts_per_week: 1}", 3, "either threshold or false_alerts_per_week"),
+        (CATEGORY + "{false_alerts_per_week: 0}", 3, "false_alerts_per_week: a number from 0.001 to 10000"),
+        (SITE + "calibration: {visits_per_week: 0}", 2, "visits_per_week: a number from 1 to"),
+        (SITE + "calibration: {worst_group: 3}", 2, "worst_group: give the evaluation"),
+        (SITE + "calibration:\n  evaluation: none.json", 3, "evaluation: none.json cannot be read: No such file"),
+        (SITE + "calibration:\n  evaluation: site.yaml", 3, "evaluation: site.yaml is no report"),
+        (SITE + "calibration: 5", 2, "calibration is a map"),
         (SITE + "whip: {listen: 8480}", 2, "listen: expected HOST:PORT"),
         (SITE + "whip: {listen: 'x:70000'}", 2, "listen: expected HOST:PORT"),
     ],
@@ -190,3 +205,31 @@ def test_no_mistake_shows_a_password(tmp_path: Path, url: str) -> None:
     told = problems(tmp_path, text, {**ENVIRON, "URL": url})
     assert len(told) == 3
     assert "hidden" not in "".join(told)
+
+
+def test_a_category_has_a_threshold_or_what_is_accepted(tmp_path: Path) -> None:
+    text = (
+        SITE + "categories: {fixed: {threshold: 0.45}, derived: {false_alerts_per_week: 2}, neither: {severity: low}}"
+    )
+    assert parse(tmp_path, text).site().categories == {
+        "fixed": Category(threshold=0.45),
+        "derived": Category(threshold=0.5, accepted=2.0),
+        "neither": Category(severity=Severity.LOW),
+    }
+
+
+def test_calibration_has_defaults_and_reads_an_evaluation_of_groups(tmp_path: Path) -> None:
+    assert parse(tmp_path, SITE).calibration() == Calibration(visits_per_week=5000, worst_group=None, fairness=())
+    row = {"threshold": 0.4, "worst_over_mean": 3, "supported": True, "group": "x"}
+    write_report(tmp_path, row, {**row, "threshold": 0.6, "supported": False})
+    text = SITE + "calibration: {visits_per_week: 300, worst_group: 2.5, evaluation: report.json}"
+    assert parse(tmp_path, text).calibration() == Calibration(
+        visits_per_week=300, worst_group=2.5, fairness=(FairnessRow(threshold=0.4, worst_over_mean=3.0),)
+    )
+
+
+@pytest.mark.parametrize("row", [{}, {"threshold": "x", "worst_over_mean": 1, "supported": True}, {"supported": False}])
+def test_an_evaluation_that_says_too_little_of_groups_is_refused(tmp_path: Path, row: dict[str, object]) -> None:
+    write_report(tmp_path, row)
+    (problem,) = problems(tmp_path, SITE + "calibration: {evaluation: report.json}")
+    assert problem == ":2: evaluation: report.json says too little of groups; see: aegis evaluate --groups"
