@@ -1,10 +1,13 @@
 """What the benchmarks share: the data, one thread for mathematics, and a table that a program can read too."""
 
+import contextlib
+import hashlib
 import json
 import os
 import platform
 import re
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -90,3 +93,35 @@ def resident() -> float:
     """Give this process's resident memory in MB of 2**20 bytes."""
     kilobytes = re.findall(r"^VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return int(kilobytes[0]) / 1024
+
+
+def clips(name: str, options: Sequence[str]) -> Path:
+    """Draw camera clips of known truth, once for each set of options; give their folder."""
+    key = hashlib.sha256(" ".join(options).encode()).hexdigest()[:8]
+    folder = ROOT / "var" / "bench" / f"{name}-{key}"
+    if not (folder / "truth.json").exists():
+        print(f"drawing {folder.name}: {' '.join(options)}", flush=True)
+        subprocess.run([sys.executable, str(data() / "make_clips.py"), "--out", str(folder), *options], check=True)
+    return folder
+
+
+def cpu_of(parent: int) -> dict[str, float]:
+    """Give the seconds of CPU that a process, its children and theirs have used so far, by the last word of each."""
+    spent: dict[int, float] = {}
+    parents: dict[int, int] = {}
+    names: dict[int, str] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):  # it may just have ended
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            words = (entry / "cmdline").read_text().rstrip("\0").split("\0")
+            process = int(entry.name)
+            names[process] = words[-1] if words[-1].startswith("aegis.") else Path(words[0]).name
+            parents[process] = int(fields[1])
+            spent[process] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    family = {parent}
+    while grown := {child for child, of in parents.items() if of in family} - family:
+        family |= grown
+    total: dict[str, float] = {}
+    for process in family & set(spent):
+        total[names[process]] = total.get(names[process], 0.0) + spent[process]
+    return total

@@ -33,6 +33,11 @@ class System:
     def output(self) -> str:
         return (self.folder / "up.log").read_text()
 
+    @property
+    def pid_of_up(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     async def start(self, *options: str) -> None:
         command = [str(AEGIS), "up", "--config", str(self.folder / "site.yaml"), "--state", str(self.state.directory)]
         with (self.folder / "up.log").open("wb") as log:

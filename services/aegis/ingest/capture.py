@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import av
 import cv2
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from aegis.contracts.messages import CameraRecord
 from aegis.ingest import core
+from aegis.ingest.decoding import Decoder, Packet
 
 OPEN_SECONDS = READ_SECONDS = 5.0
 STALLED = f"stalled: nothing came for {READ_SECONDS:.0f} s"
@@ -41,17 +44,28 @@ class Picture:
     jpeg: bytes | None
 
 
+class Watcher(Protocol):
+    """Who is told how a capture goes. All of it may be called from the capturing thread."""
+
+    def room(self) -> int:
+        """Give how many bytes a frame may have; 0 while none is wanted."""
+
+    def drop(self, reason: str) -> None:
+        """Count a frame that was overtaken by a newer one before it was asked for."""
+
+    def gated(self, reason: str, pictures: int) -> None:
+        """Count pictures that were not worth a look."""
+
+    def packets_tell(self, tell: bool) -> None:  # noqa: FBT001 - it is all there is to say
+        """Take note of whether the sizes of packets tell if anything moves."""
+
+
 class Capture:
-    """One attempt at a camera, in a thread of its own that is abandoned if it does not end.
+    """One attempt at a camera, in a thread of its own that is abandoned if it does not end."""
 
-    ``room`` gives how many bytes a frame may have, 0 while none is wanted; ``slow`` is called when a frame was
-    overtaken by a newer one before it was asked for.
-    """
-
-    def __init__(self, record: CameraRecord, room: Callable[[], int], slow: Callable[[], None]) -> None:
+    def __init__(self, record: CameraRecord, watcher: Watcher) -> None:
         self._record = record
-        self._room = room
-        self._slow = slow
+        self._watcher = watcher
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -120,13 +134,13 @@ class Capture:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _deliver(self, frame: VideoFrame, captured_at: float, media_time: float | None) -> None:
-        room = self._room()
+        room = self._watcher.room()
         jpeg = encode(frame, room) if room else None
         with self._lock:
             overtaken, self._newest = self._newest, Picture(captured_at, media_time, jpeg)
             self._tell(self._changed.set)
         if overtaken is not None:
-            self._tell(self._slow)
+            self._watcher.drop("slow")
 
     def _which(self, error: av.FFmpegError) -> str:
         """Name the file or device that is missing; an address is not named, since it may hold a password."""
@@ -141,7 +155,6 @@ class Capture:
         return ""
 
     def _play_file(self) -> str:
-        pace = core.Pace(self._record.fps)
         start = time.monotonic()
         position = 0.0
         """Of the file's beginning in the play, which for a loop is all its rounds."""
@@ -150,34 +163,45 @@ class Capture:
             first: float | None = None
             with _open(self._record) as (container, stream):
                 length = _length(container, stream)
-                for frame in _frames(container, stream):
-                    when = media_time + _frame_seconds(stream) if frame.time is None else frame.time
-                    first = when if first is None else first
-                    media_time = max(0.0, when - first)
-                    end = media_time + _frame_seconds(stream)
+                decoder = self._decoder(stream)
+                for packet in _packets(container, stream):
+                    when = _shown(packet, stream)
+                    if when is not None:
+                        first = when if first is None else first
+                        # No camera sends a picture before it was taken, though it may send earlier ones after it.
+                        media_time = max(media_time, when - first)
+                        end = media_time + _frame_seconds(stream)
                     late = time.monotonic() - start - position - media_time
                     start += late if late > LATE_SECONDS else 0.0
                     if self._stop.wait(max(0.0, -late)):
                         return ""
-                    if pace.take(position + media_time):
-                        self._deliver(frame, time.time(), media_time)
-            if first is None:
+                    for look in decoder.feed(packet, time.time()):
+                        self._deliver(look.frame, look.captured_at, max(0.0, look.at - (first or 0.0)))
+                    if packet.is_keyframe:
+                        self._watcher.packets_tell(decoder.telling)
+            if not decoder.decoded:
                 raise CaptureError("no picture in it can be decoded")
             if not self._record.loop:
                 return core.ended_early(end, length)
             position += end
 
     def _play_live(self) -> None:
-        pace = core.Pace(self._record.fps)
         with _open(self._record) as (container, stream):
-            for frame in _frames(container, stream):
+            decoder = self._decoder(stream)
+            for packet in _packets(container, stream):
                 if self._stop.is_set():
                     return
-                self._silence = STALLED
-                self._deadline = time.monotonic() + READ_SECONDS
-                if pace.take(time.monotonic() if frame.time is None else frame.time):
-                    self._deliver(frame, time.time(), None)
+                for look in decoder.feed(packet, time.time()):
+                    self._deliver(look.frame, look.captured_at, None)
+                if packet.is_keyframe:
+                    self._watcher.packets_tell(decoder.telling)
+                if decoder.decoded:
+                    self._silence = STALLED
+                    self._deadline = time.monotonic() + READ_SECONDS
         raise CaptureError("the camera ended the stream")
+
+    def _decoder(self, stream: VideoStream) -> Decoder:
+        return Decoder(stream, self._record.fps, lambda: self._watcher.room() > 0, self._watcher.gated)
 
 
 def encode(frame: VideoFrame, limit: int) -> bytes:
@@ -185,10 +209,17 @@ def encode(frame: VideoFrame, limit: int) -> bytes:
 
     def jpeg(divisor: int, quality: int) -> bytes:
         width, height = core.target_size(frame.width, frame.height, divisor)
-        pixels = frame.to_ndarray(format="bgr24", width=width, height=height, interpolation="AREA")
+        pixels = _pixels(frame, width, height)
         return bytes(cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))[1])
 
     return core.fit(jpeg, limit) or b""
+
+
+def _pixels(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    if frame.format.name == "yuv420p" and (frame.width, frame.height) == (width, height) and not (width | height) % 2:
+        # The same colours, in a third of the time.
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420), np.uint8)
+    return np.asarray(frame.to_ndarray(format="bgr24", width=width, height=height, interpolation="AREA"), np.uint8)
 
 
 def explain(error: av.FFmpegError) -> str:
@@ -245,7 +276,7 @@ def _address(record: CameraRecord) -> tuple[str, str | None, dict[str, str]]:
     return record.url, "rtsp", {"rtsp_transport": record.transport, **LOW_LATENCY}
 
 
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
     packets = container.demux(stream)
     while True:
         try:
@@ -256,9 +287,13 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
             return
         if packet is None:
             return
-        # A damaged packet costs its picture; what comes after can be whole again.
-        with contextlib.suppress(av.error.InvalidDataError):
-            yield from packet.decode()
+        yield packet
+
+
+def _shown(packet: Packet, stream: VideoStream) -> float | None:
+    """Give a packet's place in the file; None where it has none, as the last one, which is empty."""
+    ticks = packet.dts if packet.pts is None else packet.pts
+    return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
 
 
 def _length(container: InputContainer, stream: VideoStream) -> float | None:

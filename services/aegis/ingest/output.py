@@ -89,6 +89,7 @@ class Output:
         self._site.status.pop(self.record.id, None)
         with contextlib.suppress(KeyError):
             metrics.CAMERA_ONLINE.remove(self.record.id)
+            metrics.PACKETS_TELL.remove(self.record.id)
 
     async def publish(self, picture: Picture) -> None:
         """Send a frame, if that is allowed and of use now."""
@@ -104,7 +105,7 @@ class Output:
     async def send_frame(self, frame: VideoFrame, captured_at: float) -> None:
         """Encode and send a frame that came through the event loop."""
         await self.online()
-        room = self._site.room()
+        room = self.room()
         jpeg = await asyncio.to_thread(encode, frame, room) if room else None
         await self.publish(Picture(captured_at, None, jpeg))
 
@@ -131,6 +132,15 @@ class Output:
 
     def drop(self, reason: str) -> None:
         metrics.FRAMES_DROPPED.labels(self.record.id, reason).inc()
+
+    def room(self) -> int:
+        return self._site.room()
+
+    def gated(self, reason: str, pictures: int) -> None:
+        metrics.FRAMES_GATED.labels(self.record.id, reason).inc(pictures)
+
+    def packets_tell(self, tell: bool) -> None:  # noqa: FBT001 - as the protocol has it
+        metrics.PACKETS_TELL.labels(self.record.id).set(tell)
 
     async def online(self) -> None:
         self.state("online")

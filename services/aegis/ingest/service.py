@@ -38,6 +38,8 @@ from aegis.runtime.settings import ServiceSettings, setting
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
+READERS = ("detect", "match")
+"""Who must be there before a file is played, since what is not seen of it is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ class Cameras:
         self.known: dict[str, Known] = {}
         self.policy = Policy(bus, reader, settings.run, self._policy_changed)
         self.mirror = Mirror(bus, "cameras", reader)
-        self.leases = Leases(bus, "ingest", settings.replica, self._hold)
+        self.leases = Leases(bus, "ingest", settings.replica, self._hold, others=READERS)
         self.site = Site(bus, self.policy, settings.run, lambda: self._site_id, {})
         self._replica = settings.replica
 
@@ -146,7 +148,7 @@ class Cameras:
             output.state("connecting", self.site.status[record.id]["reason"])
             log.debug("camera %s: opening %s", record.id, core.redact(record.url))
             try:
-                await output.end(await _play(output, self.site))
+                await output.end(await _play(output))
             except CaptureError as error:
                 failures = 0 if output.delivered_for() > core.STEADY_SECONDS else failures
                 await output.offline(str(error))
@@ -159,7 +161,7 @@ class Cameras:
         """Wait until somebody sees the frames of a file, since what is not seen of it is lost."""
         partition = str(output.record.partition)
         told = ""
-        while missing := " and ".join(k for k in ("detect", "match") if self.leases.holder(k, partition) is None):
+        while missing := " and ".join(k for k in READERS if self.leases.holder(k, partition) is None):
             if missing != told:
                 told = missing
                 output.state("waiting", f"for {missing} to take partition {partition}")
@@ -167,10 +169,9 @@ class Cameras:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _play(output: Output, site: Site) -> str:
+async def _play(output: Output) -> str:
     """Publish a camera's frames until its file ends; give what is to say about that."""
-    record = output.record
-    async with Capture(record, site.room, lambda: output.drop("slow")) as capture:
+    async with Capture(output.record, output) as capture:
         while not isinstance(picture := await capture.next(), str):
             await output.online()
             await output.publish(picture)

@@ -18,9 +18,11 @@ from aiortc.sdp import SessionDescription
 from av.video.frame import VideoFrame
 
 from aegis.ingest import core
+from aegis.ingest.decoding import BEAT_SECONDS, small_of
 from aegis.ingest.output import Known, Output, Site
 from aegis.runtime.bus import BusUnavailableError, RefusedError
 from aegis.runtime.leases import Lease, Leases
+from aegis.vision.motion import Motion
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +217,7 @@ async def _play(session: _Session, lease: Lease, track: MediaStreamTrack, output
 
 async def _frames(session: _Session, lease: Lease, track: MediaStreamTrack, output: Output) -> str:
     """Publish the picked frames, one at a time; give the reason for which there are no more."""
-    pace = core.Pace(output.record.fps)
+    pace, motion = core.Pace(output.record.fps), Motion(BEAT_SECONDS)
     async with asyncio.TaskGroup() as sending:
         last: asyncio.Task[None] | None = None
         while not session.known.replaced.is_set():
@@ -230,7 +232,11 @@ async def _frames(session: _Session, lease: Lease, track: MediaStreamTrack, outp
                 return "the sender is gone"
             if not isinstance(frame, VideoFrame):
                 continue
-            if not pace.take(time.monotonic() if frame.time is None else frame.time):
+            when = time.monotonic() if frame.time is None else frame.time
+            if not pace.take(when):
+                continue
+            if output.room() and not motion.look(small_of(frame), when)[0]:
+                output.gated("still", 1)
                 continue
             if last is not None and not last.done():
                 output.drop("slow")

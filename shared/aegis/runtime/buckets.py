@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, RawStreamMsg
@@ -72,10 +72,12 @@ class Bucket:
 class Mirror:
     """A live copy of a bucket: ``entries`` by key. Run it as a task; ``synced`` is set once it is complete."""
 
-    def __init__(self, bus: Bus, name: str, reader: str) -> None:
+    def __init__(self, bus: Bus, name: str, reader: str, keys: Sequence[str] = (">",)) -> None:
+        """Take the keys that are of interest as subjects, with wildcards."""
         self._bus = bus
         self._name = name
         self._reader = reader
+        self._keys = keys
         self.entries: dict[str, Entry] = {}
         self.revision = 0
         """The newest revision seen, of any key."""
@@ -92,7 +94,7 @@ class Mirror:
         config = ConsumerConfig(
             name=f"{self._reader}-{self._name}",
             deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-            filter_subject=f"$KV.{self._name}.>",
+            filter_subjects=[f"$KV.{self._name}.{key}" for key in self._keys],
             ack_policy=AckPolicy.NONE,
             mem_storage=True,
             inactive_threshold=30,
@@ -102,7 +104,7 @@ class Mirror:
         async with consume(self._bus, f"KV_{self._name}", config, batch=64) as consumer:
             made = 0
             while True:
-                messages = await consumer.next(wait=1.0)
+                messages = await consumer.next(wait=None if fresh is None else 1.0)
                 if consumer.remade != made:
                     made, fresh = consumer.remade, {}
                     if consumer.backlog == 0:

@@ -36,7 +36,7 @@ __all__ = ["Bus", "BusConfig", "BusUnavailableError", "ConflictError", "Msg", "P
 
 log = logging.getLogger(__name__)
 
-PULL_SECONDS = 1.5
+PULL_SECONDS = 10.0
 """How long one pull request waits on the server."""
 CLOSE_SECONDS = 1.5
 SUBSCRIBE_SECONDS = 1.0
@@ -74,6 +74,8 @@ class Bus:
         """Set when the client gave up for good: the process must end, and be started anew."""
         self.generation = 1
         """Counts connections, so that what lives on the server can be made again after each."""
+        self.interrupts: set[Callable[[], None]] = set()
+        """Called when the connection is lost and when it is back, so that nobody waits for what cannot come."""
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
 
     @classmethod
@@ -85,11 +87,13 @@ class Bus:
 
         async def reconnected() -> None:
             bus.generation += 1
+            bus._interrupt()
             log.info("bus reconnected")
             for hook in bus._reconnected:
                 await bus._call(hook)
 
         async def disconnected() -> None:
+            bus._interrupt()
             log.warning("bus disconnected")
 
         async def closed() -> None:
@@ -127,6 +131,10 @@ class Bus:
     def on_reconnect(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Call ``hook`` after every reconnection, again and again while it fails for reasons of the bus."""
         self._reconnected.append(hook)
+
+    def _interrupt(self) -> None:
+        for interrupt in list(self.interrupts):
+            interrupt()
 
     async def _call(self, hook: Callable[[], Awaitable[None]]) -> None:
         while self.client.is_connected:

@@ -36,6 +36,8 @@ class Consumer:
         self._name = ""
         self._inbox = ""
         self._subscription: Subscription | None = None
+        self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
+        """None when the connection was lost, or is back."""
         self._generation = 0
         self._asked_until = 0.0
         self._outstanding = 0
@@ -82,6 +84,7 @@ class Consumer:
         self._generation = 0
 
     async def close(self) -> None:
+        self._bus.interrupts.discard(self._interrupt)
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error, OSError):
                 await self._subscription.unsubscribe()
@@ -105,7 +108,9 @@ class Consumer:
             if self._read_to is None and info.delivered is not None:
                 self._read_to = info.delivered.stream_seq
             self._inbox = self._bus.client.new_inbox()
-            self._subscription = await self._bus.client.subscribe(self._inbox)
+            self._arrived = asyncio.Queue()
+            self._subscription = await self._bus.client.subscribe(self._inbox, cb=self._arrived.put)
+            self._bus.interrupts.add(self._interrupt)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             # A stream in memory is declared again after its server was away.
             log.info("%s: no consumer yet: %s", self._stream, str(error) or type(error).__name__)
@@ -127,21 +132,21 @@ class Consumer:
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._bus.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 
+    def _interrupt(self) -> None:
+        self._arrived.put_nowait(None)
+
     async def _receive(self, wait: float) -> Msg | None:
-        assert self._subscription is not None  # noqa: S101 - next() has made it
-        try:
-            message = await self._subscription.next_msg(timeout=wait)
-        except (nats.errors.Error, TimeoutError):
-            return None
-        return self._sort(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                message = await self._arrived.get()
+                return None if message is None else self._sort(message)
+        return None
 
     def _waiting(self) -> Msg | None:
-        queue = self._subscription.pending_msgs if self._subscription else 0
-        if not queue or self._subscription is None:
-            return None
-        message = self._subscription._pending_queue.get_nowait()  # noqa: SLF001 - nats-py has no public way not to wait
-        self._subscription._pending_size -= len(message.data)  # noqa: SLF001
-        return self._sort(message)
+        with contextlib.suppress(asyncio.QueueEmpty):
+            message = self._arrived.get_nowait()
+            return None if message is None else self._sort(message)
+        return None
 
     def _sort(self, message: Msg) -> Msg | None:
         """Take note of a status message; give any other."""

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aegis.contracts import codec
@@ -28,7 +28,6 @@ RENEW_EVERY = 2.0
 STOP_AFTER = 7.0
 """A holder stops this long after it sent the last renewal that was confirmed."""
 LOOK_EVERY = 0.5
-WATCH_EVERY = 0.1
 MEMBER = "member"
 
 
@@ -63,16 +62,26 @@ class Leases:
     """The leases of one kind, for example ``detect``, as this replica takes part in them.
 
     ``wanted`` names the resources to be shared; it may change at any time. ``hold`` runs for each lease that is held
-    and is cancelled when it is lost or given back.
+    and is cancelled when it is lost or given back. ``others`` are the kinds whose holders are of interest besides.
     """
 
-    def __init__(self, bus: Bus, kind: str, replica: str, hold: Callable[[Lease], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        kind: str,
+        replica: str,
+        hold: Callable[[Lease], Awaitable[None]],
+        others: Sequence[str] = (),
+    ) -> None:
         self._bucket = Bucket(bus, BUCKET)
-        self._mirror = Mirror(bus, BUCKET, f"{kind}-{replica}")
+        # Every renewal is seen by whoever follows its key, so nobody follows more than must be.
+        keys = [f"{MEMBER}.{kind}.>", *(f"{name}.>" for name in (kind, *others))]
+        self._mirror = Mirror(bus, BUCKET, f"{kind}-{replica}", keys)
         self._kind = kind
         self._replica = replica
         self._hold = hold
         self._seen: dict[str, tuple[int, float]] = {}
+        self._owners: dict[str, tuple[bytes, str]] = {}
         self._wake = asyncio.Event()
         self._holding: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -88,8 +97,7 @@ class Leases:
 
     def holder(self, kind: str, resource: str) -> str | None:
         """Give the replica that holds a resource of any kind, as far as this process has heard."""
-        record = self._live().get(f"{kind}.{resource}")
-        return record.owner if record else None
+        return self._live().get(f"{kind}.{resource}")
 
     async def take(self, resource: str) -> Lease | None:
         """Take one resource outside the even spread; None if another replica holds it."""
@@ -124,18 +132,18 @@ class Leases:
         for key, entry in entries.items():
             if self._seen.get(key, (0, 0.0))[0] != entry.revision:
                 self._seen[key] = (entry.revision, now)
+            known = self._owners.get(key)
+            if known is None or known[0] != entry.value:
+                self._owners[key] = (entry.value, codec.decode(LeaseRecord, entry.value).owner)
+                self._wake.set()
         for key in [key for key in self._seen if key not in entries]:
-            del self._seen[key]
-        self._wake.set()
+            del self._seen[key], self._owners[key]
+            self._wake.set()
 
-    def _live(self) -> dict[str, LeaseRecord]:
-        """Keys that are not expired: nobody is told when a key expires, so each one's age is counted here."""
-        now = time.monotonic()
-        return {
-            key: codec.decode(LeaseRecord, entry.value)
-            for key, entry in self._mirror.entries.items()
-            if now - self._seen.get(key, (0, now))[1] < TIME_TO_LIVE
-        }
+    def _live(self) -> dict[str, str]:
+        """Owners by keys that are not expired: nobody is told when a key expires, so each one's age is counted here."""
+        since = time.monotonic() - TIME_TO_LIVE
+        return {key: owner for key, (_, owner) in self._owners.items() if self._seen[key][1] > since}
 
     async def _keep(self) -> None:
         await self._mirror.synced.wait()
@@ -161,7 +169,8 @@ class Leases:
         while True:
             for lease in [lease for lease in self.held.values() if not lease.valid]:
                 await self._lose(lease, "its renewal was not confirmed in time")
-            await asyncio.sleep(WATCH_EVERY)
+            confirmed = min((lease.confirmed for lease in self.held.values()), default=time.monotonic())
+            await asyncio.sleep(max(0.01, confirmed + STOP_AFTER - time.monotonic()))
 
     async def _renew(self, lease: Lease) -> None:
         sent = time.monotonic()
@@ -177,7 +186,7 @@ class Leases:
 
     async def _balance(self) -> None:
         live = self._live()
-        members = {r.owner for key, r in live.items() if key.startswith(f"{MEMBER}.{self._kind}.")} | {self._replica}
+        members = {owner for key, owner in live.items() if key.startswith(f"{MEMBER}.")} | {self._replica}
         mine = [lease for name, lease in self.held.items() if name in self.wanted]
         held = Counter(self._owner(live, name) for name in self.wanted)
         share = fair_share(
@@ -201,9 +210,8 @@ class Leases:
             except BusUnavailableError:
                 return
 
-    def _owner(self, live: dict[str, LeaseRecord], resource: str) -> str | None:
-        record = live.get(self._key(resource))
-        return record.owner if record else None
+    def _owner(self, live: dict[str, str], resource: str) -> str | None:
+        return live.get(self._key(resource))
 
     async def _create(self, resource: str) -> Lease:
         sent = time.monotonic()

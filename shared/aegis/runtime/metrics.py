@@ -20,6 +20,12 @@ def _histogram(name: str, what: str, *labels: str) -> Histogram:
 
 FRAMES_CAPTURED = _counter("aegis_frames_captured", "Frames sent to detection", "camera")
 FRAMES_DROPPED = _counter("aegis_frames_dropped", "Frames that were not processed", "camera", "reason")
+FRAMES_GATED = _counter(
+    "aegis_frames_gated", "Pictures passed over since nothing moved (packets: not even decoded)", "camera", "reason"
+)
+PACKETS_TELL = _gauge(
+    "aegis_camera_packets_tell", "1 where the sizes of a camera's packets tell whether anything moves", "camera"
+)
 FRAMES_PROCESSED = _counter("aegis_frames_processed", "Frames in which faces were sought", "camera")
 FRAME_AGE = _histogram("aegis_frame_age_seconds", "From capture to the end of detection")
 CAMERA_ONLINE = _gauge("aegis_camera_online", "1 while a camera delivers", "camera")
