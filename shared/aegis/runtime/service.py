@@ -25,7 +25,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from aegis.contracts import codec, subjects
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import DeadLetter
-from aegis.runtime import logs, metrics, sealing, tasks, topology
+from aegis.runtime import logs, memory, metrics, sealing, tasks, topology
 from aegis.runtime.bus import Bus, BusConfig, Msg
 from aegis.runtime.settings import ServiceSettings, SettingsError, load
 
@@ -91,6 +91,7 @@ def main(service: Service[S]) -> None:
     """Run a service until it is told to stop; exits 2 on bad settings, 1 when it cannot go on."""
     # A core dump would write the faces in memory to disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory.keep_freed()
     try:
         settings = load(service.settings, os.environ)
     except SettingsError as error:

@@ -176,3 +176,14 @@ def test_two_people_who_follow_each_other_through_one_place_are_both_sent(
     assert second, "the second person was never sent"
     soon = 0.35 if pause > 0.55 else 2.1
     assert second[0].seen_at - entered[1] < soon
+
+
+def test_whoever_steps_into_the_place_of_another_is_sent_at_once(clip: Clip, finder: Finder, view: View) -> None:
+    view.gathered()
+    other = clip("again.mkv")[10]
+    (face,) = finder.find(other)
+    (look,) = view.looks.see(captured(other, T0 + 0.9), other, [face]).looks
+    assert (look.track, look.look) == (1, 5), "the same place, so the same track"
+    assert look.first_captured_at == T0 + 0.9
+    (again,) = view.see(1.0)
+    assert again.look == 6

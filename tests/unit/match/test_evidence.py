@@ -16,7 +16,7 @@ ADA, BEN = person(1), person(2)
 LIST = Watchlist({"ada": entry("ada", ADA), "ben": entry("ben", BEN)}, 7)
 POOR = [look(seen(at_cosine(ADA, 0.54), 0.7, n), n) for n in range(1, 7)]
 """Looks at Ada in bad light: each alone says too little."""
-LOOKS = [look(seen(ADA, 1.0, n), n, at=1000 + n / 10, quality=0.3 + n / 20) for n in range(1, 9)]
+LOOKS = [look(seen(ADA, 0.7, n), n, at=1000 + n / 10, quality=0.3 + n / 20) for n in range(1, 9)]
 
 
 def verdict(looks: list[EmbeddedLook], evidence: TrackEvidence | None = None) -> tuple[str, float, int] | None:
@@ -51,6 +51,15 @@ def test_several_poor_looks_say_what_none_alone_says() -> None:
     together = verdict(POOR)
     assert together is not None
     assert together[0] == "ada"
+
+
+def test_whoever_takes_the_place_of_somebody_alike_is_not_taken_for_them() -> None:
+    alike = at_cosine(ADA, 0.38)
+    evidence = TrackEvidence()
+    watchlist = Watchlist({"ada": entry("ada", ADA), "alike": entry("alike", alike)}, 7)
+    for number, (who, name) in enumerate([(ADA, "ada"), (ADA, "ada"), (alike, "alike")], 1):
+        (match,) = find(watchlist, CATEGORIES, message(look(who, number)), evidence)
+        assert match.entry.id == name
 
 
 def test_tracks_cameras_leases_and_template_versions_are_evidence_apart() -> None:
