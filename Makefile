@@ -41,7 +41,7 @@ bench: setup  ## every benchmark, and what they measured into docs/benchmarks
 
 lock:  ## pin what pyproject.toml asks for (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet requirements/build.in --output-file requirements/build.lock
-	uv pip compile --universal --python-version 3.11 --extra demo --group dev --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements/all.lock
+	uv pip compile --universal --python-version 3.11 --extra demo --extra evaluation --group dev --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --output-file requirements/all.lock
 
 clean:
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ import numpy as np
 
 from aegis.contracts import codec
 from aegis.contracts.messages import Category, CohortPart, CohortRecord, EntryRecord, SiteRecord
-from aegis.match.core import Watchlist
+from aegis.match.core import LEARNT_ENTRIES, Watchlist
 from aegis.runtime import metrics, sealing
 from aegis.runtime.buckets import Entry, Mirror
 from aegis.runtime.bus import Bus
@@ -80,22 +80,29 @@ class Comparison:
 
     async def _make(self) -> None:
         scale = await self._newest_scale()
-        entries, version = {}, self._entries.revision
-        for key, entry in self._entries.entries.items():
-            try:
-                entries[key] = codec.decode(EntryRecord, self._sealer.open("watchlist", key, entry.value))
-            except (sealing.SealError, codec.DecodeError) as error:
-                log.error("watchlist entry %s cannot be read and is not matched: %s", key, error)  # noqa: TRY400
-        cohorts = {scale.embedder: scale.cohort} if scale.cohort else {}
-        watchlist = Watchlist(entries, version, cohorts)
+        kept, version = dict(self._entries.entries), self._entries.revision
+        # A long list takes a while, in which others' faces must not wait.
+        watchlist = await asyncio.to_thread(self._watchlist, kept, version, scale)
         for key, problem in watchlist.unusable.items():
             log.error("the templates of watchlist entry %s cannot be matched: %s", key, problem)
-        usable = len(entries) - len(watchlist.unusable)
+        usable = len(watchlist.entries) - len(watchlist.unusable)
+        if usable > LEARNT_ENTRIES:
+            log.warning("%d people are listed, more than %d, so nothing is learnt of strangers", usable, LEARNT_ENTRIES)
         metrics.GALLERY.set(usable)
         size = len(scale.cohort) if scale.cohort else 0
         self._health.detail |= {"entries": usable, "watchlist_version": version, "cohort_size": size}
         # Without a wait between them, so that no face meets one of them without the other.
         self.watchlist, self._scale = watchlist, scale
+
+    def _watchlist(self, kept: Mapping[str, Entry], version: int, scale: _Scale) -> Watchlist:
+        """Open and build it. Blocking."""
+        entries = {}
+        for key, entry in kept.items():
+            try:
+                entries[key] = codec.decode(EntryRecord, self._sealer.open("watchlist", key, entry.value))
+            except (sealing.SealError, codec.DecodeError) as error:
+                log.error("watchlist entry %s cannot be read and is not matched: %s", key, error)  # noqa: TRY400
+        return Watchlist(entries, version, {scale.embedder: scale.cohort} if scale.cohort else {})
 
     async def _newest_scale(self) -> _Scale:
         site, known = self._policy.site, self._scale

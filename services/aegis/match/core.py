@@ -1,7 +1,7 @@
 """Matching, pure: the evidence of each track and the decision whom it shows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from aegis.contracts.messages import Category, EmbeddedLook, EntryRecord, FacesEmbedded
 from aegis.vision.embedding import normalise
 from aegis.vision.normalisation import Cohort
-from aegis.vision.scoring import Evidence, Gallery, Look, Weighed, weigh
+from aegis.vision.scoring import Evidence, Gallery, Look, best_evidence, best_scores
 
 FORGET_SECONDS = 10.0
 """A track that was silent for this long is gone; nothing of it is kept."""
 LOOKS_KEPT = 16
-SAME_PERSON = 0.3
+SETS_KEPT = 32
+"""How many different sets of looks that were weighed together are remembered of a track, for counting."""
+LEARNT_ENTRIES = 20_000
+"""Longer lists are matched, and nothing is counted: a track would take tens of milliseconds, and each entry a key."""
+SAME_PERSON = 0.425
 """Looks of one track below this cosine are of two people, one of whom took the other's place: not one evidence."""
 
 LATEST = 253_402_300_800.0
@@ -52,15 +56,21 @@ class EndedTrack:
 class _Track:
     looks: dict[int, Look] = field(default_factory=dict)
     seen_at: float = 0.0
-    best: Weighed | None = None
-    """The best of it for each entry, against the newest gallery."""
+    gallery: Gallery | None = None
+    """The newest that it was compared with."""
+    weighed: dict[tuple[Look, ...], None] = field(default_factory=dict)
+    """The sets of looks by which it was, each once, the oldest first."""
     matched: set[str] = field(default_factory=set)
 
-    def note(self, weighed: Weighed, matched: Iterable[str]) -> None:
-        if self.best is not None and self.best.gallery is weighed.gallery:
-            weighed = replace(weighed, scores=np.maximum(self.best.scores, weighed.scores))
-        self.best = weighed
-        self.matched.update(matched)
+    def ended(self, embedder: str) -> EndedTrack | None:
+        if self.gallery is None:
+            return None
+        return EndedTrack(
+            embedder=embedder,
+            entries=self.gallery.entries,
+            best=best_scores(self.gallery, list(self.weighed)),
+            matched=frozenset(self.matched),
+        )
 
 
 class TrackEvidence:
@@ -82,7 +92,7 @@ class TrackEvidence:
     def add(self, faces: FacesEmbedded, look: EmbeddedLook, vector: NDArray[np.float32]) -> list[Look]:
         """Add a look of a message and give those of its track that show the same person as it does, best first."""
         track = self._tracks.setdefault(_key(faces, look), _Track())
-        track.looks[look.look] = Look(vector=vector, weight=max(look.quality, 1e-3))
+        track.looks.setdefault(look.look, Look(vector=vector, weight=max(look.quality, 1e-3)))
         track.seen_at = max(track.seen_at, look.seen_at)
         if len(track.looks) > LOOKS_KEPT:
             # The oldest goes, but never the look at hand: it may be the first of somebody else.
@@ -90,9 +100,18 @@ class TrackEvidence:
         alike = [kept for kept in track.looks.values() if float(kept.vector @ vector) >= SAME_PERSON]
         return sorted(alike, key=lambda kept: -kept.weight)
 
-    def note(self, faces: FacesEmbedded, look: EmbeddedLook, weighed: Weighed, matched: Iterable[str]) -> None:
-        """Remember what a look's track says about every entry, and whom it was taken for."""
-        self._tracks[_key(faces, look)].note(weighed, matched)
+    def note(
+        self, faces: FacesEmbedded, look: EmbeddedLook, gallery: Gallery, looks: list[Look], matched: Iterable[str]
+    ) -> None:
+        """Remember by which looks a look's track was compared with whom, and whom it was taken for."""
+        track = self._tracks[_key(faces, look)]
+        track.matched.update(matched)
+        if len(gallery) > LEARNT_ENTRIES:
+            return
+        track.gallery = gallery
+        track.weighed[tuple(looks)] = None
+        if len(track.weighed) > SETS_KEPT:
+            del track.weighed[next(iter(track.weighed))]
 
     def forget(self, now: float) -> list[EndedTrack]:
         """Drop every track that was silent, so that nothing of a face that did not match stays even in memory.
@@ -100,17 +119,8 @@ class TrackEvidence:
         Give the scores of those that were compared.
         """
         silent = [key for key, track in self._tracks.items() if now - track.seen_at > FORGET_SECONDS]
-        ended = [(key, self._tracks.pop(key)) for key in silent]
-        return [
-            EndedTrack(
-                embedder=key[2],
-                entries=track.best.gallery.entries,
-                best=track.best.scores,
-                matched=frozenset(track.matched),
-            )
-            for key, track in ended
-            if track.best is not None
-        ]
+        ended = (self._tracks.pop(key).ended(key[2]) for key in silent)
+        return [track for track in ended if track is not None]
 
 
 def _key(faces: FacesEmbedded, look: EmbeddedLook) -> TrackKey:
@@ -132,6 +142,7 @@ class Watchlist:
         self.version = version
         self.unusable: dict[str, str] = {}
         self._galleries: dict[str, Gallery] = {}
+        self._categories: dict[str, frozenset[str]] = {}
         self._dimensions: dict[str, int] = {}
         templates: dict[str, dict[str, NDArray[np.float32]]] = {}
         for name, entry in entries.items():
@@ -153,25 +164,32 @@ class Watchlist:
             if rows.shape[1] != usual:
                 self.unusable[name] = f"{usual} numbers are expected, not {rows.shape[1]}"
         self._dimensions[embedder] = usual
-        self._galleries[embedder] = Gallery.build(
-            {n: rows for n, rows in fellows.items() if n not in self.unusable}, cohort
-        )
+        usable = {name: rows for name, rows in fellows.items() if name not in self.unusable}
+        self._galleries[embedder] = Gallery.build(usable, cohort)
+        self._categories[embedder] = frozenset(self.entries[name].category for name in usable)
 
     def dimension(self, embedder: str) -> int | None:
         """Give how many numbers a vector of this template version has; None while nobody is enrolled with it."""
         return self._dimensions.get(embedder)
 
-    def weigh(self, embedder: str, looks: list[Look]) -> Weighed | None:
-        """Weigh looks of a track for everybody; None without looks, or while nobody has this template version."""
-        gallery = self._galleries.get(embedder)
-        return weigh(gallery, looks) if gallery is not None and looks else None
+    def gallery(self, embedder: str) -> Gallery | None:
+        """Give those who are enrolled with this template version; None while nobody is."""
+        return self._galleries.get(embedder)
 
-    def passing(self, weighed: Weighed, categories: Mapping[str, Category]) -> list[tuple[str, Evidence]]:
-        """Give the entries that reach their category's threshold, best first."""
-        lowest = min((category.threshold for category in categories.values()), default=np.inf)
+    def passing(
+        self, embedder: str, looks: Sequence[Look], categories: Mapping[str, Category]
+    ) -> list[tuple[str, Evidence]]:
+        """Give the entries of a template version that looks of a track show well enough for their category, best first.
+
+        What is searched for is what reaches the least threshold of the categories in which somebody is listed.
+        """
+        gallery = self._galleries.get(embedder)
+        thresholds = [categories[name].threshold for name in self._categories.get(embedder, ()) if name in categories]
+        if gallery is None or not thresholds:
+            return []
         return [
             (name, evidence)
-            for name, evidence in weighed.at_least(lowest)
+            for name, evidence in best_evidence(gallery, looks, at_least=min(thresholds))
             if (category := categories.get(self.entries[name].category)) and evidence.score >= category.threshold
         ]
 
@@ -203,11 +221,11 @@ def find(
     vectors = [_checked(look, dimension) for look in faces.looks]
     for look, vector in zip(faces.looks, vectors, strict=True):
         looks = evidence.add(faces, look, vector)
-        weighed = watchlist.weigh(faces.embedder, looks)
-        if weighed is None:
+        gallery = watchlist.gallery(faces.embedder)
+        if gallery is None:
             continue
-        passing = watchlist.passing(weighed, categories)
-        evidence.note(faces, look, weighed, (name for name, _ in passing))
+        passing = watchlist.passing(faces.embedder, looks, categories)
+        evidence.note(faces, look, gallery, looks, (name for name, _ in passing))
         if passing:
             # One track shows one person, so it is one entry or nobody.
             name, best = passing[0]

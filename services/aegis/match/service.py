@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 ACK_SECONDS = 10.0
 PICTURE_SECONDS = 3.0
+FORGET_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +103,18 @@ class Matcher:
 
         async with consume(self._bus, subjects.VECTORS, config) as consumer:
             while True:
-                for message in await consumer.next(wait=1.0):
+                for message in await consumer.next():
                     self._in_hand += 1
                     try:
                         await self._match(message, lease)
                     finally:
                         self._in_hand -= 1
-                self.learning.add(self._evidence.forget(time.time()))
+
+    async def forget(self) -> None:
+        """Drop the evidence of tracks that have ended, of all partitions at once, for ever."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY)
+            self.learning.add(self._evidence.forget(time.time()))
 
     async def _match(self, message: Msg, lease: Lease) -> None:
         faces = await self._context.read(FacesEmbedded, message)
@@ -231,6 +237,7 @@ async def build(context: Context[MatchSettings]) -> AsyncIterator[None]:
         await service.cameras.synced.wait()
         await service.comparison.current.wait()
         start(service.learning.run())
+        start(service.forget())
         start(service.leases.run())
         yield
 

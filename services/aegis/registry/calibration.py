@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from aegis.contracts.messages import Category, EntryRecord
 from aegis.runtime.site_categories import Calibration
-from aegis.vision.calibration import LEARNT_VISITS, Derived, ImpostorHistogram, ImpostorTail, derive, visit_scores
+from aegis.vision.calibration import LEARNT_VISITS, Derived, derive, visit_scores
+from aegis.vision.impostors import ImpostorHistogram, ImpostorTail
 from aegis.vision.normalisation import Cohort
 from aegis.vision.scoring import Gallery
 
@@ -134,7 +135,7 @@ def _fixed(
     if learnt is not None and len(learnt) >= LEARNT_VISITS:
         rate, basis = ImpostorTail.of_histogram(learnt).rate(category.threshold), "learnt"
     elif cohort is not None:
-        rate = ImpostorTail.of_scores(visit_scores(gallery, cohort).max(axis=1)).rate(category.threshold)
+        rate = ImpostorTail.of_scores(visit_scores(gallery, cohort)).rate(category.threshold)
         basis = rate.basis
     else:
         return _unknown(category, "")

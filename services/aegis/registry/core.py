@@ -15,6 +15,9 @@ from aegis.contracts.subjects import PARTITIONS
 SAME_PERSON = 0.6
 """From this cosine on two photos are taken for the same person's; strangers reach it about once in a million pairs."""
 
+ROWS = 512
+"""Templates that are compared with all others at a time, to bound memory."""
+
 
 class RequestError(ValueError):
     """A request that cannot be done; its text is the answer."""
@@ -140,10 +143,11 @@ class Chosen:
 def choose_cohort(offered: NDArray[np.float32], listed: NDArray[np.float32]) -> Chosen:
     """Choose of templates (N, D) those of people who stand neither on the list, by its templates (T, D), nor twice."""
     strangers = offered[~resembling(offered, listed)]
-    alike = strangers @ strangers.T >= SAME_PERSON
     taken = np.zeros(len(strangers), bool)
-    for place in range(len(strangers)):
-        taken[place] = not alike[place, taken].any()
+    for start in range(0, len(strangers), ROWS):
+        alike = strangers[start : start + ROWS] @ strangers.T >= SAME_PERSON
+        for row, same in enumerate(alike):
+            taken[start + row] = not (same & taken).any()
     return Chosen(
         templates=strangers[taken], listed=len(offered) - len(strangers), twice=len(strangers) - int(taken.sum())
     )
@@ -151,7 +155,7 @@ def choose_cohort(offered: NDArray[np.float32], listed: NDArray[np.float32]) -> 
 
 def resembling(templates: NDArray[np.float32], listed: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Tell which of the templates (N, D) resemble one of the list's (T, D) as the same person would, (N,)."""
-    if not len(templates) or not len(listed):
-        return np.zeros(len(templates), bool)
-    same: NDArray[np.bool_] = (templates @ listed.T).max(axis=1) >= SAME_PERSON
+    same = np.zeros(len(templates), bool)
+    for start in range(0, len(listed), ROWS):
+        same |= (templates @ listed[start : start + ROWS].T >= SAME_PERSON).any(axis=1)
     return same

@@ -16,8 +16,8 @@ from aegis.registry.calibration import Learnt
 from aegis.registry.cohort import Cohorts
 from aegis.registry.vault import Vault
 from aegis.runtime.site_categories import Calibration
-from aegis.vision.calibration import ImpostorHistogram
 from aegis.vision.embedding import normalise
+from aegis.vision.impostors import ImpostorHistogram
 from aegis.vision.normalisation import Cohort
 from aegis.vision.scoring import Gallery
 

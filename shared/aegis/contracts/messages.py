@@ -194,7 +194,7 @@ class EntryRecord:
     templates: tuple[Template, ...]
 
 
-MAX_COHORT = 3000
+MAX_COHORT = 10_000
 """People of a cohort: each is compared with every other one, and with every face that is matched."""
 COHORT_PART_BYTES = 800_000
 """Of the vectors in one part, which must fit into a message."""

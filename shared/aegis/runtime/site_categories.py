@@ -1,10 +1,12 @@
 """What of the site file says when an alert is raised: its categories, and what their thresholds are derived from."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aegis.contracts.messages import Category, Severity
+from aegis.runtime.models import ModelError, load_cards
 from aegis.runtime.yaml_section import Section, Values
 from aegis.vision.calibration import FairnessRow
 
@@ -81,4 +83,25 @@ def _evaluation(body: Section, values: Values, folder: Path) -> tuple[FairnessRo
         rows = ()
     if not rows:
         values.problem(line, f"evaluation: {name} says too little of groups; see: aegis evaluate --groups")
+        return ()
+    method, wanted = report.get("method"), _template_version(values.environ)
+    measured = str(method.get("Template version", "")) if isinstance(method, dict) else ""
+    if wanted and measured != wanted:
+        of = measured or "an unknown version"
+        values.problem(
+            line,
+            f"evaluation: {name} measured templates of {of}, and the site's are of {wanted}; evaluate with the site's"
+            " embedder",
+        )
+        return ()
     return rows
+
+
+def _template_version(environ: Mapping[str, str]) -> str:
+    """Give the version of the site's templates; empty where its models cannot be told, which is said elsewhere."""
+    cards = environ.get("AEGIS_MODEL_CARDS_DIR")
+    try:
+        card = load_cards(Path(cards) if cards else None).get(environ.get("AEGIS_EMBEDDER", "sface-2021dec"))
+    except ModelError:
+        return ""
+    return card.template_version if card else ""

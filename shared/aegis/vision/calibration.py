@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aegis.vision.impostors import ImpostorHistogram, ImpostorTail
 from aegis.vision.normalisation import Cohort
 from aegis.vision.scoring import Gallery
 
@@ -19,148 +20,38 @@ LOWEST, HIGHEST, STEP = 0.35, 0.7, 0.005
 60 % below the highest."""
 LEARNT_VISITS = 1000
 """How many visits a histogram must hold to be believed rather than the cohort."""
-BINS = 400
-"""Steps of a histogram over scores of -1 to 1."""
 
-_CONFIDENT = 1.645
-"""Standard deviations above the mean that are exceeded once in twenty times."""
-_SUPPORT = 5
-"""So many visits must have reached a threshold for their share to be an estimate."""
-_TAIL = 0.1
-"""The share of the scores that the tail is fitted to."""
-_SHORTEST = 1e-3
-"""The least decay of a tail, in score: scores that are all alike say nothing of what lies above."""
+LEARNT_MOVES = 0.05
+"""How far what was learnt may move a threshold from the one that the cohort asks for, up or down.
+
+Whoever is listed and not recognised is learnt as a stranger, so without a bound a threshold would follow such people
+up, and miss more of them. Of strangers who were taken for an entry nothing is learnt, so it could sink too far, too.
+"""
+
+_ROWS = 256
+"""Templates whose scores are computed at a time, to bound memory."""
 
 Basis = Literal["measured", "extrapolated", "learnt"]
 
 
 def visit_scores(gallery: Gallery, cohort: Cohort) -> NDArray[np.float32]:
-    """Score each person of ``cohort`` against each entry, as if it visited with one look, (M, entries).
+    """Give the best score of each person of ``cohort`` with anybody of the gallery, as of a visit with one look, (M,).
 
     Where this cohort normalises the gallery, a visitor is left out of it, for its own offset and for the templates':
     otherwise up to 1.6 times as many visits reach a threshold as was expected. Several looks, of different days,
     reached one up to 1.7 times as often as one look did.
     """
-    known = gallery.cohort
-    if known is None or not len(gallery) or not np.array_equal(known.templates, cohort.templates):
-        return gallery.matrix(cohort.templates)
-    cosines = cohort.templates @ gallery.templates.T - known.offsets_without_each(gallery.templates).T
-    scores: NDArray[np.float32] = np.maximum.reduceat(cosines, gallery.starts, axis=1)
-    return scores - known.own_offsets[:, None]
-
-
-class ImpostorHistogram:
-    """Counts of non-mated scores, the only form in which a running system remembers any.
-
-    A score beyond -1 or 1 counts as that.
-    """
-
-    def __init__(self) -> None:
-        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
-
-    def __len__(self) -> int:
-        return int(self.counts.sum())
-
-    def add(self, scores: NDArray[np.floating]) -> None:
-        """Count ``scores`` (N,). Raises ValueError when one is not finite."""
-        if not np.isfinite(scores).all():
-            raise ValueError("a score is not finite")
-        steps = ((np.asarray(scores, np.float64) + 1) * (BINS / 2)).astype(np.intp)
-        self.counts += np.bincount(np.clip(steps, 0, BINS - 1), minlength=BINS)
-
-    def merge(self, other: "ImpostorHistogram") -> None:
-        """Count what ``other`` has counted, too."""
-        self.counts += other.counts
-
-    def __bytes__(self) -> bytes:
-        """Give a first bin, and the counts from it to the last that is not zero: little-endian, 2 and 4 bytes each."""
-        used = np.flatnonzero(self.counts)
-        if not used.size:
-            return b""
-        counts = np.minimum(self.counts[used[0] : used[-1] + 1], np.iinfo(np.uint32).max)
-        return np.array(used[0], "<u2").tobytes() + counts.astype("<u4").tobytes()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "ImpostorHistogram":
-        """Read what ``bytes`` gave. Raises ValueError for anything else."""
-        histogram = cls()
-        if not data:
-            return histogram
-        first, rest = int.from_bytes(data[:2], "little"), len(data) - 2
-        if rest <= 0 or rest % 4 or first + rest // 4 > BINS:
-            raise ValueError(f"{len(data)} bytes are no histogram of {BINS} bins")
-        histogram.counts[first : first + rest // 4] = np.frombuffer(data, "<u4", offset=2)
-        return histogram
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FalsePositiveRate:
-    """How often somebody who is not on the list reaches a threshold."""
-
-    point: float
-    """Share of visits, the best estimate."""
-    upper: float
-    """Share of visits that is not exceeded, with 95 % confidence."""
-    basis: Literal["measured", "extrapolated"]
-    """Whether at least five visits reached it, or it lies beyond what they say and follows from the tail's decay."""
-
-
-class ImpostorTail:
-    """The upper tail of non-mated scores: peaks over a threshold, which decay exponentially.
-
-    An exponential rather than a generalised Pareto tail: cosines end at 1, so it errs on the safe side, and the third
-    parameter cannot be had from so few. On held-out people, rates of 1e-3 to 1e-4 came out .2 to 1.4 times as high as
-    was said with it, and up to 20 times with a generalised Pareto tail. Source: Coles, "An Introduction to Statistical
-    Modeling of Extreme Values" (2001), 4.
-    """
-
-    def __init__(self, scores: NDArray[np.floating], counts: NDArray[np.integer], width: float) -> None:
-        self._within = max(width / 2 - 1e-9, 0.0)
-        kept = np.flatnonzero(counts)
-        order = kept[np.argsort(-scores[kept])]
-        self._scores, self._reached = scores[order].astype(np.float64), np.cumsum(counts[order])
-        self._total = int(self._reached[-1]) if order.size else 0
-        if self._total < _SUPPORT / _TAIL:
-            raise ValueError(f"{self._total} scores are too few to tell a tail")
-        # The tail begins where the bin of its lowest score does, or at the next score where there are no bins.
-        place = min(int(np.searchsorted(self._reached, _TAIL * self._total)), len(order) - 1)
-        self._peaks = int(self._reached[place])
-        self._from = float(self._scores[min(place + 1, len(order) - 1)]) + width / 2
-        mean = float(np.average(self._scores[: place + 1], weights=counts[order][: place + 1]))
-        self._decay = max(mean - self._from, _SHORTEST)
-
-    @classmethod
-    def of_scores(cls, scores: NDArray[np.floating]) -> "ImpostorTail":
-        """Fit one score (N,) of each visit. Raises ValueError when there are fewer than fifty."""
-        return cls(scores, np.ones(len(scores), np.int64), 0.0)
-
-    @classmethod
-    def of_histogram(cls, histogram: ImpostorHistogram) -> "ImpostorTail":
-        """Fit counted scores. Raises ValueError when there are fewer than fifty."""
-        return cls((np.arange(BINS) + 0.5) * (2 / BINS) - 1, histogram.counts, 2 / BINS)
-
-    def rate(self, threshold: float) -> FalsePositiveRate:
-        """Tell how often a visit reaches ``threshold``; a bin that it divides counts as reaching it."""
-        place = int(np.searchsorted(-self._scores, self._within - threshold, side="right"))
-        reached = int(self._reached[place - 1]) if place else 0
-        if reached >= _SUPPORT:
-            return FalsePositiveRate(
-                point=reached / self._total, upper=_wilson_upper(reached, self._total), basis="measured"
-            )
-        decays = max(threshold - self._from, 0.0) / self._decay
-        slowest = 1 + _CONFIDENT / np.sqrt(self._peaks)
-        return FalsePositiveRate(
-            point=self._peaks / self._total * float(np.exp(-decays)),
-            upper=_wilson_upper(self._peaks, self._total) * float(np.exp(-decays / slowest)),
-            basis="extrapolated",
-        )
-
-
-def _wilson_upper(errors: int, trials: int) -> float:
-    """One-sided upper bound of a share; Wilson, "Probable inference" (1927)."""
-    square = _CONFIDENT**2
-    spread = _CONFIDENT * np.sqrt(errors * (trials - errors) / trials + square / 4)
-    return float((errors + square / 2 + spread) / (trials + square))
+    known, people = gallery.cohort, cohort.templates
+    within = known is not None and np.array_equal(known.templates, people)
+    best = np.full(len(people), -np.inf, np.float32)
+    for start in range(0, len(gallery.templates), _ROWS):
+        some = slice(start, start + _ROWS)
+        scores = people @ gallery.templates[some].T
+        scores -= known.offsets_without_each(gallery.templates[some]).T if known and within else gallery.offsets[some]
+        np.maximum(best, scores.max(axis=1), out=best)
+    if known is None:
+        return best
+    return best - (known.own_offsets if within else known.offsets(people))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +94,9 @@ def derive(
     It is the lowest from which on so many are not exceeded with 95 % confidence. They are ``visits_a_week``, of people
     who are not on the list, times the share that reaches the threshold against anybody of the category's gallery.
     ``learnt`` holds each visit's best score with a category as it is listed now, and is believed rather than the cohort
-    from ``LEARNT_VISITS`` on. With ``worst_group``, a threshold is raised until the FPIR of the worst group is at most
-    so many times the mean of all groups, as far as ``fairness`` tells.
+    from ``LEARNT_VISITS`` on, as far as ``LEARNT_MOVES`` from the threshold that the cohort asks for. With
+    ``worst_group``, a threshold is raised until the FPIR of the worst group is at most so many times the mean of all
+    groups, as far as ``fairness`` tells.
     """
     if cohort is None:
         problem = "There is no cohort, so scores are plain cosines, and no threshold can be derived."
@@ -215,13 +107,12 @@ def derive(
         if gallery is None or not len(gallery):
             found[category] = Derived(problem="Nobody is listed, so no threshold can be derived.")
             continue
+        tail = ImpostorTail.of_scores(visit_scores(gallery, cohort))
+        lowest, beyond = _lowest(tail, allowed / visits_a_week), ""
         known = histogram is not None and len(histogram) >= LEARNT_VISITS
-        tail = (
-            ImpostorTail.of_histogram(histogram)
-            if histogram is not None and known
-            else ImpostorTail.of_scores(visit_scores(gallery, cohort).max(axis=1))
-        )
-        lowest = _lowest(tail, allowed / visits_a_week)
+        if histogram is not None and known:
+            tail = ImpostorTail.of_histogram(histogram)
+            lowest, beyond = _moved(lowest, _lowest(tail, allowed / visits_a_week))
         threshold, unfair = (lowest, "") if worst_group is None else _fair(lowest, fairness, worst_group)
         rate = tail.rate(threshold)
         upper = rate.upper * visits_a_week
@@ -230,7 +121,7 @@ def derive(
             expected=rate.point * visits_a_week,
             upper=upper,
             basis="learnt" if known else rate.basis,
-            problem=" ".join(filter(None, (_too_many(upper, allowed), unfair))),
+            problem=" ".join(filter(None, (beyond or _too_many(upper, allowed), unfair))),
         )
     return found
 
@@ -247,6 +138,21 @@ def _lowest(tail: ImpostorTail, share: float) -> float:
             break
         choice = threshold
     return choice
+
+
+def _moved(by_cohort: float, by_visits: float) -> tuple[float, str]:
+    """Give the threshold that visits ask for, no farther from the cohort's than they may move it, and what that costs.
+
+    Nothing is wrong where they ask for less.
+    """
+    highest = min(by_cohort + LEARNT_MOVES, HIGHEST)
+    if by_visits <= highest:
+        return max(by_visits, by_cohort - LEARNT_MOVES), ""
+    return highest, (
+        f"This site's visits ask for a threshold of {by_visits:.3f}, and {highest:.3f} is the highest that the cohort "
+        "bears out: somebody who is listed may be seen and not recognised, or visitors are unlike the cohort. Add "
+        "better photos, or build the cohort of people like those who visit."
+    )
 
 
 def _too_many(upper: float, allowed: float) -> str:

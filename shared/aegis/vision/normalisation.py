@@ -21,8 +21,8 @@ WEIGHT = 0.6
 MIN_PEOPLE = 100
 """The smallest cohort that was seen to help."""
 
-_ROWS = 1024
-"""How many vectors are compared with the cohort at a time, to bound memory."""
+_ROWS = 256
+"""How many vectors are compared with the cohort at a time: with 10,000 people that takes some 50 MB."""
 
 
 class Cohort:
@@ -31,7 +31,7 @@ class Cohort:
     def __init__(self, templates: NDArray[np.float32]) -> None:
         self.templates = templates
         self._typical = 0.0
-        own = self.offsets_without_each(templates).diagonal()
+        own = self._offsets(templates, themselves=True)
         self._typical = float(own.mean(dtype=np.float64))
         self.own_offsets: NDArray[np.float32] = own - np.float32(self._typical)
         """(M,) the offset of each person of the cohort, had the person not been in it."""
@@ -54,17 +54,26 @@ class Cohort:
 
         It is zero on average over the cohort's own people, so normalised scores stay on the scale of cosines.
         """
+        return self._offsets(vectors, themselves=False)
+
+    def _offsets(self, vectors: NDArray[np.float32], *, themselves: bool) -> NDArray[np.float32]:
         found = np.empty(len(vectors), np.float32)
         for start in range(0, len(vectors), _ROWS):
             alike = vectors[start : start + _ROWS] @ self.templates.T
-            found[start : start + _ROWS] = np.partition(alike, -NEAREST, axis=1)[:, -NEAREST:].mean(axis=1)
+            if themselves:
+                rows = np.arange(len(alike))
+                alike[rows, start + rows] = -np.inf
+            alike.partition(len(self) - NEAREST, axis=1)
+            found[start : start + _ROWS] = alike[:, -NEAREST:].mean(axis=1)
         return np.float32(WEIGHT) * found - np.float32(self._typical)
 
     def offsets_without_each(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the offsets of unit ``vectors`` (N, D) by a cohort that lacks one of its people, for each, (N, M)."""
+        """Give the offsets of unit ``vectors`` (N, D) by a cohort that lacks one of its people, for each, (N, M).
+
+        Some hundred vectors at a time, or it is large.
+        """
         alike = vectors @ self.templates.T
-        places = np.arange(len(alike))[:, None], np.argpartition(alike, -NEAREST - 1, axis=1)[:, -NEAREST - 1 :]
-        most = np.sort(alike[places], axis=1)
+        most = np.sort(np.partition(alike, len(self) - NEAREST - 1, axis=1)[:, -NEAREST - 1 :], axis=1)
         next_best, last = most[:, :1], most[:, 1:2]
         total = most[:, 1:].sum(axis=1, keepdims=True)
         # Who is not among the nearest is not missed; who is gives the place to the next best.

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from aegis.vision.embedding import normalise
 from aegis.vision.normalisation import Cohort
+from aegis.vision.search import TemplateIndex
 
 SINGLE_LOOK_MARGIN = 0.05
 """How much better than the threshold one look has to be where it stands alone."""
 
+_LOWEST = -4.0
+"""No score lies below it: a cosine is at least -1, and an offset at most 1.2."""
 _ALIKE_AT_ALL = 0.1
 """Length of the mean of templates below which they cancel out: it would be nobody's likeness."""
 
@@ -69,6 +72,7 @@ class Gallery:
         self.starts: NDArray[np.intp] = np.cumsum([0, *(len(part) for part in parts)])[:-1]
         self.templates = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
         self.offsets = cohort.offsets(self.templates) if cohort and parts else np.zeros(len(self.templates), np.float32)
+        self._index = TemplateIndex(self.templates, self.offsets)
 
     @classmethod
     def build(cls, entries: Mapping[str, NDArray[np.float32]], cohort: Cohort | None = None) -> "Gallery":
@@ -96,12 +100,31 @@ class Gallery:
 
     def scores(self, probe: NDArray[np.float32], *, at_least: float = -np.inf) -> list[tuple[str, float]]:
         """Score a unit ``probe`` (D,); give the entries that reach ``at_least``, best first, equals by name."""
-        scores = self.matrix(probe[None])[0]
-        found = [(self.entries[place], float(scores[place])) for place in np.flatnonzero(scores >= at_least)]
+        return [(name, score) for name, score, _ in self.reaching(probe[None], np.zeros(1, np.float32), at_least)]
+
+    def reaching(
+        self, probes: NDArray[np.float32], handicaps: NDArray[np.float32], at_least: float
+    ) -> list[tuple[str, float, int]]:
+        """Find the entries that any of the unit probes (P, D) scores, less its handicap (P,), with ``at_least``.
+
+        Gives each with its best score and the number of the probe that has it, the last of several; best first, equals
+        by name. Exact, and fast where few reach it, however long the list is.
+        """
+        if not self.entries or at_least == np.inf:
+            return []
+        offsets = handicaps if self.cohort is None else handicaps + self.cohort.offsets(probes)
+        rows, columns, scores = self._index.above(probes, offsets, max(at_least, _LOWEST))
+        places = np.searchsorted(self.starts, columns, side="right") - 1
+        order = np.lexsort((rows, scores, places))
+        best = order[np.diff(places[order], append=len(self.entries)) > 0]
+        found = [(self.entries[places[hit]], float(scores[hit]), int(rows[hit])) for hit in best]
         return sorted(found, key=lambda item: (-item[1], item[0]))
 
     def matrix(self, probes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score each unit probe (P, D) with the best template of each entry, (P, entries), as they were given."""
+        """Score each unit probe (P, D) with the best template of each entry, (P, entries), as they were given.
+
+        For counting: what reaches a threshold is found by :meth:`reaching`, for less.
+        """
         if not self.entries:
             return np.empty((len(probes), 0), np.float32)
         scores = np.maximum.reduceat(probes @ self.templates.T - self.offsets, self.starts, axis=1)
@@ -119,41 +142,36 @@ def _with_mean(templates: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([templates, normalise(mean[None].astype(np.float32))])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Weighed:
-    """What a track's looks say about every entry of a gallery."""
-
-    gallery: Gallery
-    scores: NDArray[np.float32]
-    """(entries,)"""
-    looks: NDArray[np.intp]
-    """(entries,) how many looks were fused into each score."""
-
-    def at_least(self, score: float) -> list[tuple[str, Evidence]]:
-        """Give the entries that reach ``score``, best first, equals by name."""
-        found = [
-            (self.gallery.entries[place], Evidence(score=float(self.scores[place]), looks=int(self.looks[place])))
-            for place in np.flatnonzero(self.scores >= score)
-        ]
-        return sorted(found, key=lambda item: (-item[1].score, item[0]))
-
-
-def weigh(gallery: Gallery, looks: Sequence[Look]) -> Weighed:
-    """Weigh ``looks`` of one track, of which there is one at least, for every entry.
-
-    The score is the better of two: the fused looks' where there are at least two, and the best single look's less
-    ``SINGLE_LOOK_MARGIN``. The second keeps a perfect look from being diluted by poor ones, or by another person's
-    where a track has changed hands.
-    """
-    single = gallery.matrix(np.stack([look.vector for look in looks])).max(axis=0) - SINGLE_LOOK_MARGIN
-    fused = gallery.matrix(fuse(looks)[None])[0] if len(looks) > 1 else np.full_like(single, -np.inf)
-    together = np.where(fused >= single, len(looks), 1)
-    return Weighed(gallery=gallery, scores=np.maximum(single, fused), looks=together)
-
-
 def best_evidence(gallery: Gallery, looks: Sequence[Look], *, at_least: float = -np.inf) -> list[tuple[str, Evidence]]:
     """Give the entries that ``looks`` of one track show with ``at_least`` that score, best first; none without looks.
 
-    Equals by name. See :func:`weigh`.
+    The score is the better of two: the fused looks' where there are at least two, and the best single look's less
+    ``SINGLE_LOOK_MARGIN``. The second keeps a perfect look from being diluted by poor ones, or by another person's
+    where a track has changed hands. Equals by name.
     """
-    return weigh(gallery, looks).at_least(at_least) if looks else []
+    if not looks:
+        return []
+    found = gallery.reaching(*_probes(looks, [looks]), at_least)
+    return [
+        (name, Evidence(score=score, looks=len(looks) if number == len(looks) else 1)) for name, score, number in found
+    ]
+
+
+def best_scores(gallery: Gallery, weighed: Sequence[Sequence[Look]]) -> NDArray[np.float32]:
+    """Give the best score of every entry, (entries,), that any of the sets of looks has, each as in best_evidence.
+
+    One product for all of them, so that a track can be looked back on at once.
+    """
+    probes, handicaps = _probes(list({id(look): look for looks in weighed for look in looks}.values()), weighed)
+    best: NDArray[np.float32] = (gallery.matrix(probes) - handicaps[:, None]).max(axis=0)
+    return best
+
+
+def _probes(
+    looks: Sequence[Look], together: Sequence[Sequence[Look]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give the probes (P, D) of single looks, then of sets of looks fused, and the handicap of each (P,)."""
+    single = [look.vector for look in looks]
+    fused = [fuse(some) for some in together if len(some) > 1]
+    handicaps = np.repeat(np.array([SINGLE_LOOK_MARGIN, 0], np.float32), [len(single), len(fused)])
+    return np.stack([*single, *fused]), handicaps

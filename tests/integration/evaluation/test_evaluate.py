@@ -12,13 +12,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.integration.evaluation.opencv import accuracies
 
 from aegis.cli.evaluation import photos
 from aegis.cli.main import main
+from aegis.runtime import site_file
 from aegis.runtime.enrolment import Extractor
 from aegis.runtime.progress import progress_bar
+from aegis.vision.calibration import Derived, derive
+from aegis.vision.normalisation import Cohort
+from aegis.vision.scoring import Gallery
 
 RACES, GENDERS = ("White", "Black", "Asian", "Indian"), ("man", "woman")
 
@@ -98,6 +103,35 @@ def test_groups_of_a_csv_are_compared(utkface: Path, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "By gender and race" in page
     assert not any(photo.name in page for photo in utkface.iterdir())
+
+
+def test_what_was_measured_of_groups_bears_on_thresholds(utkface: Path, tmp_path: Path) -> None:
+    """From photos to a report, from there into the site file, and by it to a threshold."""
+    assert evaluated(utkface, "--groups", utkface / "faces.csv", "--gallery", "30", "--out", tmp_path) == 0
+    found = figures(tmp_path)["fairness"]
+    assert 0 < sum(row["supported"] for row in found) < len(found)
+    (tmp_path / "site.yaml").write_text(
+        "site: {id: s, kind: venue}\ncalibration: {worst_group: 2, evaluation: report.json}\n"
+    )
+    read = site_file.read(tmp_path / "site.yaml", {}).calibration()
+    assert read.worst_group == 2
+    assert [row.threshold for row in read.fairness] == [row["threshold"] for row in found if row["supported"]]
+    random = np.random.default_rng(1)
+    cohort = Cohort.build(random.normal(size=(200, 128)).astype(np.float32))
+    listed = Gallery.build({"a": random.normal(size=(1, 128)).astype(np.float32)}, cohort)
+
+    def derived(worst_group: float | None) -> Derived:
+        (category,) = derive(
+            {"barred": listed}, {"barred": 5.0}, cohort=cohort, visits_a_week=100, worst_group=worst_group,
+            fairness=read.fairness,
+        ).values()  # fmt: skip
+        return category
+
+    worst = max(row.worst_over_mean for row in read.fairness)
+    assert derived(worst).threshold == derived(None).threshold
+    assert not derived(worst).problem.startswith("The worst group")
+    last = max(read.fairness, key=lambda row: row.threshold).worst_over_mean
+    assert derived(1).problem == f"The worst group has {last:.1f} times the mean's false alerts, and 1 are accepted."
 
 
 def test_bad_input_is_named_and_counted_and_stops_nothing(

@@ -18,14 +18,14 @@ from aegis.contracts import codec
 from aegis.contracts.messages import Category, CohortPart, CohortRecord, EntryRecord, ImpostorRecord, Template
 from aegis.match.comparison import Comparison
 from aegis.match.core import EndedTrack
-from aegis.match.learning import Learning
+from aegis.match.learning import LISTS, VISIT_SECONDS, Learning
 from aegis.runtime import policy, sealing, topology
 from aegis.runtime.buckets import Bucket
 from aegis.runtime.bus import Bus
 from aegis.runtime.policy import Policy
 from aegis.runtime.service import Health, background
-from aegis.vision.calibration import ImpostorHistogram
 from aegis.vision.embedding import normalise
+from aegis.vision.impostors import ImpostorHistogram
 
 
 def people(count: int, seed: int) -> NDArray[np.float32]:
@@ -189,6 +189,38 @@ async def test_what_replicas_have_counted_is_added_up(counting: Counting) -> Non
     sealed = await Bucket(counting.bus, "impostors").get("ada")
     assert sealed is not None
     assert bytes(expected) not in sealed.value
+
+
+async def test_a_track_soon_after_a_match_is_not_counted_for_whom_was_matched(counting: Counting) -> None:
+    """One person in view is often several tracks, of which only some are good enough to be recognised."""
+    for name in ("ada", "ben"):
+        await counting.enrol(name)
+    clock = [1000.0]
+    learning = Learning(counting.bus, counting.sealer, counting.comparison, lambda: clock[0])
+    both = ("ada", "ben")
+    learning.add([track(0.9, "ada", entries=both)])
+    clock[0] += VISIT_SECONDS - 1
+    learning.add([track(0.48, entries=both)])
+    clock[0] += 2
+    learning.add([track(0.1, entries=both)])
+    await learning.flush()
+    for name, scores in (("ada", [0.1]), ("ben", [0.9, 0.48, 0.1])):
+        record, expected = await counting.kept(name), ImpostorHistogram()
+        expected.add(np.array(scores, np.float32))
+        assert record is not None
+        assert record.histogram == bytes(expected)
+
+
+async def test_lists_that_change_often_lose_nothing_that_was_counted(counting: Counting) -> None:
+    await counting.enrol("ada")
+    learning = counting.replicas[0]
+    for number in range(2 * LISTS):
+        learning.add([track(0.1, entries=("ada", f"other-{number}")), track(0.2, entries=("ada",))])
+    await learning.flush()
+    record = await counting.kept("ada")
+    assert record is not None
+    assert len(ImpostorHistogram.from_bytes(record.histogram)) == 4 * LISTS
+    assert record.since == 1000.0
 
 
 async def test_who_is_not_listed_or_was_counted_otherwise_is_not_mixed_in(counting: Counting) -> None:

@@ -13,6 +13,7 @@ from tests.integration.registry.test_service import stored
 
 from aegis.contracts import codec
 from aegis.contracts.messages import (
+    MAX_COHORT,
     AddEntry,
     CohortPart,
     CohortRecord,
@@ -25,8 +26,8 @@ from aegis.contracts.messages import (
 )
 from aegis.runtime import policy
 from aegis.runtime.buckets import Bucket
-from aegis.vision.calibration import ImpostorHistogram
 from aegis.vision.embedding import normalise
+from aegis.vision.impostors import ImpostorHistogram
 
 VERSION = "sface-2021dec.1"
 DERIVED = "categories: {barred: {false_alerts_per_week: 1}}\ncalibration: {visits_per_week: 1000}\n"
@@ -108,9 +109,10 @@ async def test_a_cohort_that_cannot_be_is_refused_and_the_one_in_use_stays(regis
     await registry.ask("cohort-part", part(people(99)))
     use = UseCohort(cohort="c1", parts=1)
     assert "at least 100 people, not 99" in await registry.refused("cohort-use", use)
-    for number in range(2):
-        await registry.ask("cohort-part", part(people(1500), number))
-    assert "at most 3000 people" in await registry.refused("cohort-part", part(people(1), 2))
+    share = MAX_COHORT // 10
+    for number in range(10):
+        await registry.ask("cohort-part", part(people(share), number))
+    assert f"at most {MAX_COHORT} people" in await registry.refused("cohort-part", part(people(1), 10))
     assert await site(registry) == before
 
 

@@ -199,7 +199,9 @@ def test_the_summary_counts_a_year() -> None:
     false = found.identification[-1].default.fpir
     text = " ".join(words.summary(found))
     assert false.value is not None
-    assert f"about {words.count(false.value * 90_000)} of them a year" in text
+    assert false.errors == 0
+    assert "point wrongly at less than one of them a year (less than one to " in text
+    assert f" Only 0 of {false.trials:,} searches did: too few to be sure." in text
     assert "With a list of 30 people" in text
     assert "For whom it is worse" in text
 
@@ -220,6 +222,20 @@ def test_the_report_stands_by_itself_and_names_nobody(tmp_path: Path) -> None:
     rate = table["figures"]["identification"][0]["default"]["fpir"]
     assert set(rate) == {"rate", "errors", "trials", "low", "high", "expected", "supported"}
     assert {"threshold", "worst_over_mean", "supported"} <= set(table["figures"]["fairness"][0])
+
+
+def test_a_curve_says_where_chance_begins(tmp_path: Path) -> None:
+    found = compute(people(60, 4, noise=0.1) + people(40, 5, first=500, noise=0.2), size=60)
+    least = searches.percent(5 / found.identification[-1].non_mated)
+    page = command.write(found, METHOD, tmp_path).read_text()
+    assert f"Below FPIR {least} the curve rests on fewer than five errors: not supported." in page
+
+
+def test_who_is_also_searched_is_left_out_of_a_cohort_that_is_given() -> None:
+    photos, others = people(40, 2, noise=0.02), people(120, 1, first=900)
+    found = compute(photos, given=[*others, *people(5, 1, noise=0.02)])
+    assert (found.cohort_people, found.cohort_left_out) == (120, 5)
+    assert compute(photos, given=others[:99]).cohort_people == 0
 
 
 def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.unit.match.conftest import Vector, at_cosine, entry, look, message, person
+from tests.unit.match.conftest import Vector, at_cosine, entry, look, message, person, seen
 
 from aegis.contracts.messages import Category
-from aegis.match.core import FORGET_SECONDS, EndedTrack, TrackEvidence, Watchlist, find
+from aegis.match import core
+from aegis.match.core import FORGET_SECONDS, SETS_KEPT, EndedTrack, TrackEvidence, Watchlist, find
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN
 
 ADA, BEN = person(1), person(2)
@@ -32,6 +33,30 @@ def test_the_best_of_a_track_stays_when_later_looks_are_worse() -> None:
     assert best(track)["ada"] == pytest.approx(0.445, abs=0.01)
     assert track.matched == frozenset()
     assert track.embedder == "model.1"
+
+
+def test_what_the_first_looks_showed_together_stays_when_many_others_follow() -> None:
+    """An alert could have come of it, so it is the visit's best."""
+    first = [seen(at_cosine(ADA, 0.6), 0.8, n) for n in range(4)]
+    (track,) = ended(*first)
+    (longer,) = ended(*first, *[seen(at_cosine(ADA, 0.35), 0.8, 50 + n) for n in range(20)])
+    assert best(longer)["ada"] >= best(track)["ada"] - 1e-6
+
+
+def test_a_look_that_comes_again_and_again_is_weighed_once() -> None:
+    evidence = TrackEvidence()
+    for _ in range(3 * SETS_KEPT):
+        find(BOTH, CATEGORIES, message(look(at_cosine(ADA, 0.4))), evidence)
+    (track,) = evidence._tracks.values()
+    assert len(track.weighed) == 1
+    for number in range(2, 3 * SETS_KEPT):
+        find(BOTH, CATEGORIES, message(look(seen(ADA, 0.8, number), number)), evidence)
+    assert len(track.weighed) == SETS_KEPT
+
+
+def test_of_a_very_long_list_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "LEARNT_ENTRIES", 1)
+    assert ended(ADA) == []
 
 
 def test_a_single_look_counts_as_it_was_compared() -> None:

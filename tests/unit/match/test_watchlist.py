@@ -19,8 +19,8 @@ def watchlist(*entries: EntryRecord) -> Watchlist:
 
 
 def best(listed: Watchlist, *vectors: Vector, embedder: str = VERSION) -> str | None:
-    weighed = listed.weigh(embedder, [Look(vector=vector, weight=0.8) for vector in vectors])
-    passing = listed.passing(weighed, CATEGORIES) if weighed else []
+    looks = [Look(vector=vector, weight=0.8) for vector in vectors]
+    passing = listed.passing(embedder, looks, CATEGORIES)
     return passing[0][0] if passing else None
 
 
@@ -32,6 +32,15 @@ def test_each_category_has_its_own_threshold(category: str, threshold: float) ->
     assert best(listed, at_cosine(ADA, needed - 0.01)) is None
     together = [at_cosine(ADA, needed - 0.01)] * 2
     assert best(listed, *together) == "ada", "two looks need no margin"
+
+
+def test_a_lower_threshold_of_others_lets_nobody_in() -> None:
+    """The one whose category asks for less is found, though another one is more alike."""
+    listed = watchlist(entry("near", at_cosine(ADA, 0.5)), entry("far", at_cosine(ADA, 0.47), category="missing"))
+    looks = [Look(vector=ADA, weight=0.8)]
+    assert [name for name, _ in listed.passing(VERSION, looks, CATEGORIES)] == ["far"]
+    assert listed.passing(VERSION, looks, {"barred": CATEGORIES["barred"]}) == []
+    assert listed.passing(VERSION, looks, {}) == []
 
 
 def test_a_category_that_is_not_known_never_matches() -> None:

@@ -10,8 +10,8 @@ from aegis.contracts.messages import Category, EntryRecord, Severity, SiteRecord
 from aegis.registry import calibration, core
 from aegis.registry.calibration import Learnt
 from aegis.runtime.site_categories import Calibration
-from aegis.vision.calibration import ImpostorHistogram
 from aegis.vision.embedding import normalise
+from aegis.vision.impostors import ImpostorHistogram
 from aegis.vision.normalisation import Cohort
 from aegis.vision.scoring import Gallery
 

@@ -28,7 +28,8 @@ CATEGORY = SITE + "categories:\n  barred: "
 
 
 def write_report(folder: Path, *rows: dict[str, object]) -> None:
-    (folder / "report.json").write_text(json.dumps({"figures": {"fairness": rows}}))
+    report = {"method": {"Template version": "sface-2021dec.1"}, "figures": {"fairness": rows}}
+    (folder / "report.json").write_text(json.dumps(report))
 
 
 def parse(folder: Path, text: str, environ: dict[str, str] | None = None) -> site_file.SiteFile:
@@ -233,3 +234,18 @@ def test_an_evaluation_that_says_too_little_of_groups_is_refused(tmp_path: Path,
     write_report(tmp_path, row)
     (problem,) = problems(tmp_path, SITE + "calibration: {evaluation: report.json}")
     assert problem == ":2: evaluation: report.json says too little of groups; see: aegis evaluate --groups"
+
+
+@pytest.mark.parametrize("measured", ["other.1", None])
+def test_an_evaluation_of_another_embedder_is_refused(tmp_path: Path, measured: str | None) -> None:
+    """How groups compare is a property of a model."""
+    row = {"threshold": 0.4, "worst_over_mean": 3, "supported": True}
+    method = {} if measured is None else {"method": {"Template version": measured}}
+    (tmp_path / "report.json").write_text(json.dumps({**method, "figures": {"fairness": [row]}}))
+    (problem,) = problems(tmp_path, SITE + "calibration:\n  evaluation: report.json")
+    assert problem == (
+        f":3: evaluation: report.json measured templates of {measured or 'an unknown version'}, and the site's are of"
+        " sface-2021dec.1; evaluate with the site's embedder"
+    )
+    unknown = {"AEGIS_EMBEDDER": "unknown"}
+    assert parse(tmp_path, SITE + "calibration: {evaluation: report.json}", unknown).calibration().fairness

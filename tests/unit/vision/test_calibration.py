@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from aegis.vision.calibration import (
-    BINS,
     HIGHEST,
+    LEARNT_MOVES,
     LEARNT_VISITS,
     LOWEST,
     Derived,
     FairnessRow,
-    ImpostorHistogram,
-    ImpostorTail,
     derive,
     visit_scores,
 )
 from aegis.vision.embedding import normalise
+from aegis.vision.impostors import BINS, ImpostorHistogram, ImpostorTail
 from aegis.vision.normalisation import Cohort
 from aegis.vision.scoring import Gallery
 
@@ -53,19 +52,30 @@ def test_a_visitor_is_left_out_of_the_cohort() -> None:
     people, cohort = faces(120, 3), Cohort.build(faces(120, 3))
     gallery = listed(5, 4, cohort)
     found = visit_scores(gallery, cohort)
-    assert found.shape == (120, 5)
+    assert found.shape == (120,)
     for place in range(0, 120, 17):
         without = Cohort.build(np.delete(people, place, axis=0))
-        plain = listed(5, 4, without).matrix(people[place][None])[0]
+        plain = listed(5, 4, without).matrix(people[place][None]).max()
         # The two cohorts' averages, which are zero, differ by one person of 120.
         np.testing.assert_allclose(found[place], plain, atol=2e-3)
-    assert (found > gallery.matrix(people) + 0.01).all()
+    assert (found > gallery.matrix(people).max(axis=1) + 0.01).all()
 
 
 def test_visitors_that_are_not_in_the_cohort_of_the_gallery_score_as_anybody() -> None:
     for gallery in (listed(5, 4, None), listed(5, 4, Cohort.build(faces(100, 5)))):
-        np.testing.assert_array_equal(visit_scores(gallery, COHORT), gallery.matrix(COHORT.templates))
-    assert visit_scores(Gallery.build({}, COHORT), COHORT).shape == (300, 0)
+        best = gallery.matrix(COHORT.templates).max(axis=1)
+        np.testing.assert_allclose(visit_scores(gallery, COHORT), best, atol=1e-6)
+
+
+def test_more_templates_than_are_scored_at_a_time_make_no_difference() -> None:
+    people = faces(700, 12)
+    whole = Gallery.build({str(n): face[None] for n, face in enumerate(people)}, COHORT)
+    parts = [
+        Gallery.build({str(n): face[None] for n, face in enumerate(part)}, COHORT)
+        for part in (people[:300], people[300:])
+    ]
+    expected = np.maximum(*(visit_scores(part, COHORT) for part in parts))
+    np.testing.assert_allclose(visit_scores(whole, COHORT), expected, atol=1e-6)
 
 
 def test_what_is_counted_often_enough_is_measured() -> None:
@@ -194,6 +204,33 @@ def test_enough_visits_are_believed_rather_than_the_cohort() -> None:
     found = derived(learnt={"barred": histogram})
     assert found.basis == "learnt"
     assert (found.threshold or 0) > (derived().threshold or 1)
+
+
+def learnt_from(scores: NDArray[np.float64]) -> Derived:
+    histogram = ImpostorHistogram()
+    histogram.add(scores)
+    return derived(learnt={"barred": histogram})
+
+
+def test_what_was_learnt_moves_a_threshold_only_so_far_and_says_what_it_asked_for() -> None:
+    by_cohort = derived().threshold or 0
+    up, down = learnt_from(normal_scores(5000, 7) + 0.2), learnt_from(normal_scores(5000, 7) - 0.2)
+    assert up.threshold == pytest.approx(by_cohort + LEARNT_MOVES)
+    assert down.threshold == pytest.approx(by_cohort - LEARNT_MOVES)
+    assert up.problem.startswith("This site's visits ask for a threshold of 0.")
+    assert (up.upper or 0) > 5, "what it comes to is not hidden"
+    assert (down.problem, down.basis, up.basis) == ("", "learnt", "learnt")
+
+
+def test_somebody_listed_who_is_never_recognised_cannot_drive_the_threshold_away() -> None:
+    """Week after week the person is seen just below the threshold of the week before."""
+    random, histogram, threshold = np.random.default_rng(3), ImpostorHistogram(), derived().threshold or 0
+    first = threshold
+    for _ in range(30):
+        visits = random.choice(visit_scores(LISTED, COHORT), 1000)
+        histogram.add(np.append(visits, np.full(10, threshold - 0.001)))
+        threshold = derived(learnt={"barred": histogram}).threshold or 0
+    assert threshold <= first + LEARNT_MOVES + 1e-9
 
 
 def test_a_threshold_is_raised_until_no_group_is_too_much_worse_off() -> None:

@@ -136,3 +136,9 @@ def test_the_same_seed_draws_the_same_folds() -> None:
 def test_too_few_people_give_no_folds(rng: np.random.Generator) -> None:
     assert fold_pairs({"a": [0, 1], "b": [2, 3]}, 6000, 10, rng) == []
     assert fold_pairs({f"p{n}": [n] for n in range(100)}, 6000, 10, rng) == [], "nobody has two photos"
+
+
+@pytest.mark.parametrize("trials", range(49, 400, 7))
+def test_the_rate_at_which_five_errors_are_expected_is_supported(trials: int) -> None:
+    assert Rate(0, trials, 5 / trials * trials).supported
+    assert not Rate(9, trials, 4.99).supported

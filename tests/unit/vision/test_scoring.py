@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from aegis.vision.best_shot import BestShot
 from aegis.vision.embedding import normalise
 from aegis.vision.normalisation import Cohort
-from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Gallery, Look, best_evidence, fuse
+from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Evidence, Gallery, Look, best_evidence, best_scores, fuse
+from aegis.vision.search import BLOCK
 
 Clips = dict[str, Any]
 THRESHOLD = 0.5
@@ -157,6 +158,58 @@ def test_only_what_reaches_the_score_that_is_asked_for_is_given() -> None:
     scores = gallery.scores(looks[0].vector)
     assert gallery.scores(looks[0].vector, at_least=scores[4][1]) == scores[:5]
     assert best_evidence(gallery, looks, at_least=1.1) == []
+
+
+def plain_evidence(gallery: Gallery, looks: list[Look], at_least: float) -> dict[str, Evidence]:
+    """Weigh looks for everybody, by the whole table of scores."""
+    single = gallery.matrix(np.stack([look.vector for look in looks])).max(axis=0) - SINGLE_LOOK_MARGIN
+    fused = gallery.matrix(fuse(looks)[None])[0] if len(looks) > 1 else np.full_like(single, -np.inf)
+    return {
+        name: Evidence(score=float(max(one, all_)), looks=len(looks) if all_ >= one else 1)
+        for name, one, all_ in zip(gallery.entries, single, fused, strict=True)
+        if max(one, all_) >= at_least
+    }
+
+
+@given(st.integers(1, 5), st.lists(st.integers(1, 3), min_size=1, max_size=30), st.booleans(), st.integers(0, 99))
+def test_evidence_equals_the_plain_definition(count: int, photos: list[int], normalised: bool, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    cohort = Cohort.build(random.normal(size=(100, 16)).astype(np.float32)) if normalised else None
+    templates = {f"e{i}": random.normal(size=(n, 16)).astype(np.float32) for i, n in enumerate(photos)}
+    gallery, looks = Gallery.build(templates, cohort), some_looks(count, seed)
+    for at_least in (-np.inf, 0.1234, 0.4321):
+        found = dict(best_evidence(gallery, looks, at_least=at_least))
+        expected = plain_evidence(gallery, looks, at_least)
+        assert {n: e.looks for n, e in found.items()} == {n: e.looks for n, e in expected.items()}
+        assert {n: e.score for n, e in found.items()} == pytest.approx(
+            {n: e.score for n, e in expected.items()}, abs=1e-6
+        )
+
+
+def test_a_long_list_is_searched_like_a_short_one() -> None:
+    random = np.random.default_rng(5)
+    rows = normalise(random.normal(size=(BLOCK + 500, 16)).astype(np.float32))
+    gallery = Gallery.build({f"e{i}": row[None] for i, row in enumerate(rows)})
+    looks = [
+        Look(vector=v, weight=0.5) for v in normalise(rows[7] + 0.1 * random.normal(size=(3, 16)).astype(np.float32))
+    ]
+    found, expected = best_evidence(gallery, looks, at_least=0.8), plain_evidence(gallery, looks, 0.8)
+    assert found[0][0] == "e7"
+    assert dict(found).keys() == expected.keys()
+    assert {n: e.score for n, e in found} == pytest.approx({n: e.score for n, e in expected.items()}, abs=1e-6)
+
+
+def test_looking_back_gives_everybody_the_best_of_all_that_was_weighed() -> None:
+    gallery = Gallery.build({f"e{i}": some_looks(1, seed=i)[0].vector[None] for i in range(20)})
+    looks = some_looks(6, seed=40)
+    sets = [looks[:1], looks[:3], looks[2:6]]
+    expected = [max(plain_evidence(gallery, some, -np.inf)[name].score for some in sets) for name in gallery.entries]
+    np.testing.assert_allclose(best_scores(gallery, sets), expected, atol=1e-6)
+
+
+def test_nobody_reaches_what_is_infinite() -> None:
+    gallery = Gallery.build({"a": np.ones((1, 16), np.float32)})
+    assert best_evidence(gallery, some_looks(2), at_least=np.inf) == []
 
 
 def test_several_photos_are_joined_by_their_mean_and_each_stays() -> None:

@@ -16,13 +16,10 @@ from tempfile import TemporaryDirectory
 from aegis.cli.errors import CommandError
 from aegis.cli.evaluation import figures, photos, words
 from aegis.cli.evaluation.figures import Figures
-from aegis.cli.state import models_dir
 from aegis.runtime.enrolment import Extractor
-from aegis.runtime.models import ModelError
 from aegis.runtime.progress import progress_bar
 from aegis.vision.error_rates import Rate
 
-EMBEDDER = "sface-2021dec"
 NEEDED = ("matplotlib", "scipy")
 NAMED = 10
 """Problems of one kind that are named on the terminal; the rest is counted."""
@@ -54,7 +51,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def prepare() -> Extractor:
-    """Open the models that the product runs.
+    """Open the models that the site runs.
 
     Raises:
         CommandError: something is not installed, or a model cannot be opened.
@@ -63,10 +60,7 @@ def prepare() -> Extractor:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(f"an evaluation needs {' and '.join(missing)}; run: pip install 'aegis-watch[evaluation]'")
-    try:
-        return Extractor(models_dir(), None, EMBEDDER, "auto")
-    except ModelError as error:
-        raise CommandError(str(error), 2) from None
+    return photos.open_models()
 
 
 def write(computed: Figures, method: Mapping[str, object], out: Path) -> Path:

@@ -13,12 +13,15 @@ from aegis.cli.evaluation.searches import FPIRS, Experiment, assign, compared, e
 from aegis.contracts.messages import Category
 from aegis.vision.error_rates import Accuracy, Histogram, Rate, fold_accuracy, fold_pairs, pair_scores
 from aegis.vision.normalisation import MIN_PEOPLE, Cohort
+from aegis.vision.search import TemplateIndex
 
 FARS = (1e-3, 1e-4, 1e-5)
 FOLDS = 10
 FOLD_PAIRS = 6000
 DOUBTFUL = 0.5
 """Two people who score this much are more often one person under two names."""
+SAME_PERSON = 0.6
+"""The cosine from which the registry, too, keeps somebody out of a cohort for resembling somebody on the list."""
 SAME_PHOTO = 0.9
 """The cosine from which two photos are one, cropped or compressed again; two photos of one person seldom reach it."""
 BLOCK = 512
@@ -119,6 +122,8 @@ class Figures:
     enrol_only: str
     acquisition: Acquisition
     cohort_people: int
+    cohort_left_out: int
+    """Of a cohort that was given: people who resemble one of the photos as the same person would."""
     cohort_from: str
     verification: Verification | None
     identification: list[Identification]
@@ -141,7 +146,7 @@ def compute(
     """
     photos, copies = _without_copies(photos)
     roles = assign(photos, size, only, np.random.default_rng(seed), own_cohort=given is None)
-    rows = roles.cohort if given is None else _stacked(given)
+    rows, left_out = (roles.cohort, 0) if given is None else _strangers_only(given, photos)
     cohort = None if rows is None else Cohort.build(rows)
     kinds = [("cosine", None), *([("normalised", cohort)] if cohort else [])]
     tested = {name: experiment(roles, used) for name, used in kinds} if roles.gallery else {}
@@ -155,6 +160,7 @@ def compute(
         enrol_only="=".join(only or ()),
         acquisition=_acquisition(photos, copies),
         cohort_people=len(cohort) if cohort else 0,
+        cohort_left_out=left_out,
         cohort_from="people set aside" if given is None else "the folder that was given",
         verification=verification,
         identification=[_identification(name, found) for name, found in tested.items()],
@@ -184,9 +190,19 @@ def _doubtful(found: Experiment) -> list[str]:
     return list(dict.fromkeys(f"{search.person} and {search.pointed}" for search in alike))
 
 
-def _stacked(photos: Sequence[Photo]) -> NDArray[np.float32] | None:
-    found = templates(photos)
-    return np.stack(list(found.values())) if len(found) >= MIN_PEOPLE else None
+def _strangers_only(given: Sequence[Photo], photos: Sequence[Photo]) -> tuple[NDArray[np.float32] | None, int]:
+    """Give the templates (M, D) of a cohort's people without those who are on the photos, too; and how many those are.
+
+    None where too few are left.
+    """
+    found = list(templates(given).values())
+    faces = [look.vector for photo in photos for look in photo.looks]
+    if not found or not faces:
+        return (np.stack(found) if len(found) >= MIN_PEOPLE else None), 0
+    rows, index = np.stack(found), TemplateIndex(np.stack(faces))
+    known = np.unique(index.above(rows, None, SAME_PERSON)[0])
+    kept = np.delete(rows, known, axis=0)
+    return (kept if len(kept) >= MIN_PEOPLE else None), len(known)
 
 
 def _acquisition(photos: Sequence[Photo], copies: int) -> Acquisition:

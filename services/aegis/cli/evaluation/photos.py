@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,15 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.cli.errors import CommandError
+from aegis.cli.state import models_dir
 from aegis.runtime.enrolment import EnrolmentError, Extractor, read_photo
 from aegis.runtime.faces import FRAME_WIDTH, TRACKED
 from aegis.runtime.inference import MAX_EMBED_BATCH
+from aegis.runtime.models import ModelError
 from aegis.runtime.progress import Progress
 from aegis.vision.alignment import align
 from aegis.vision.faces import Face
 from aegis.vision.quality import assess
 from aegis.vision.scoring import Look
 
+EMBEDDER = "sface-2021dec"
+"""What a site uses that names none."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 PHOTO, PERSON = "photo", "person"
 """Columns of a CSV that are no groups: the photo's path and, where folders do not say it, whom it shows."""
@@ -72,6 +77,21 @@ def listed(folder: Path, groups: Path | None = None) -> tuple[list[Listed], list
     if not photos:
         raise CommandError(f"there is no photo in {folder}; it holds PERSON/PHOTO, as JPEG or PNG files")
     return photos, problems
+
+
+def open_models() -> Extractor:
+    """Open the models that the site's environment names, as its registry does.
+
+    Raises:
+        CommandError: one cannot be opened.
+
+    """
+    cards = os.environ.get("AEGIS_MODEL_CARDS_DIR")
+    embedder, provider = os.environ.get("AEGIS_EMBEDDER", EMBEDDER), os.environ.get("AEGIS_PROVIDER", "auto")
+    try:
+        return Extractor(models_dir(), Path(cards) if cards else None, embedder, provider)
+    except ModelError as error:
+        raise CommandError(str(error), 2) from None
 
 
 def extract(photos: Sequence[Listed], extractor: Extractor, label: str, progress: Progress) -> list[Photo]:

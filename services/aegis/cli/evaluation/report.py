@@ -1,20 +1,18 @@
 """The report that people read: one page of HTML that stands by itself. No name, no photo and no path comes into it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
-from aegis.cli.evaluation import plots, words
+from aegis.cli.evaluation import cells, plots, words
 from aegis.cli.evaluation.figures import Acquisition, Figures, Identification, Point, Verification
 from aegis.cli.evaluation.groups import AtThreshold, Comparison, Grouping
 from aegis.cli.evaluation.searches import percent
-from aegis.vision.error_rates import Rate
+from aegis.vision.error_rates import SUPPORT, Rate
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN
 
 TEMPLATE = Path(__file__).with_name("report.html")
-NOTHING = "&ndash;"
-MARK = '<span class="mark">not supported</span>'
 SCORES = {"cosine": "plain cosine", "normalised": "normalised"}
 
 
@@ -31,9 +29,9 @@ def page(figures: Figures, method: Mapping[str, object]) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title="How often does this watchlist err?",
         subtitle=escape(f"Aegis, measured on {people}, {method['Date']}"),
-        summary="\n".join(_paragraph(text) for text in words.summary(figures)),
+        summary="\n".join(cells.paragraph(text) for text in words.summary(figures)),
         sections="\n".join(sections),
-        not_shown="\n".join(f"<li>{_lead(text)}</li>" for text in words.NOT_SHOWN),
+        not_shown="\n".join(f"<li>{cells.lead(text)}</li>" for text in words.NOT_SHOWN),
         method=f"<dl>{facts}</dl>",
     )
 
@@ -49,7 +47,7 @@ def _watchlist(figures: Figures) -> Iterator[str]:
         " point at somebody; FNIR the share of searches of people on it that do not find them under their own name.</p>"
     )
     yield f"<p>{_cohort(figures)}</p>"
-    yield _table(
+    yield cells.table(
         "One enrolled photo, one look. The threshold is what a site sets; one look alone needs "
         f"{SINGLE_LOOK_MARGIN:.2f} more.",
         ("At", "Score", "Threshold", "FPIR", *(("FNIR",) if product.mated else ())),
@@ -58,8 +56,8 @@ def _watchlist(figures: Figures) -> Iterator[str]:
                 point.why,
                 SCORES[found.scores],
                 f"{point.threshold:.3f}",
-                _rate(point.fpir),
-                *((_missed(point),) if found.mated else ()),
+                cells.shown(point.fpir),
+                *((cells.missed(point),) if found.mated else ()),
             )
             for points in zip(*([found.default, *found.points] for found in figures.identification), strict=True)
             for found, point in zip(figures.identification, points, strict=True)
@@ -68,12 +66,13 @@ def _watchlist(figures: Figures) -> Iterator[str]:
     curves = {SCORES[found.scores]: found.curve for found in figures.identification}
     if product.mated:
         yield plots.det(curves, "FPIR: pointed at wrongly", "FNIR: not found", "FNIR against FPIR")
-    yield _table(
+        yield _few("FPIR", product.non_mated)
+    yield cells.table(
         "The same with thresholds that other people of the set asked for: each half of the people was searched at the"
         " threshold of the other half. This is what a site that calibrates may hope for.",
         ("Asked for", "Score", "FPIR found", *(("FNIR found",) if product.mated else ())),
         (
-            (point.why, SCORES[found.scores], *map(_rate, point.held_out[: 2 if found.mated else 1]))
+            (point.why, SCORES[found.scores], *map(cells.shown, point.held_out[: 2 if found.mated else 1]))
             for found in figures.identification
             for point in found.points
             if point.held_out
@@ -86,6 +85,14 @@ def _watchlist(figures: Figures) -> Iterator[str]:
             " errors here. At the lowest FPIRs they can be most of the errors.</p>"
         )
     yield from _compared(figures.compared)
+
+
+def _few(rate: str, trials: int) -> str:
+    """Say from where on a curve is hardly more than chance."""
+    if not trials:
+        return ""
+    least = percent(min(1.0, SUPPORT / trials))
+    return f"<p class='soft'>Below {rate} {least} the curve rests on fewer than five errors: not supported.</p>"
 
 
 def _only(figures: Figures) -> str:
@@ -102,9 +109,14 @@ def _searched(found: Identification) -> str:
 def _cohort(figures: Figures) -> str:
     if not figures.cohort_people:
         return "There are too few people for a cohort, so scores are plain cosines."
+    left_out = (
+        f" {figures.cohort_left_out:,} others resemble somebody who is enrolled or searched, and were left out."
+        if figures.cohort_left_out
+        else ""
+    )
     return (
         f"Normalised scores use a cohort of {figures.cohort_people:,} people ({escape(figures.cohort_from)}), none of"
-        " whom is enrolled or searched."
+        f" whom is enrolled or searched as far as their faces tell.{left_out}"
     )
 
 
@@ -134,11 +146,11 @@ def _compared(found: Sequence[Identification]) -> Iterator[str]:
         f"<p>The same {one.enrolled:,} people each time, against {one.non_mated_people:,} people who are not enrolled;"
         f" scores are {SCORES[one.scores]}. Two looks are weighed together as those of one track are.</p>"
     )
-    yield _table(
+    yield cells.table(
         "FNIR at a stated FPIR",
         ("Photos enrolled", "Looks", "Searches", *(f"At {point.why}" for point in one.points[:2])),
         (
-            (str(e.photos), str(e.looks), f"{e.mated:,} and {e.non_mated:,}", *(_missed(p) for p in e.points[:2]))
+            (str(e.photos), str(e.looks), f"{e.mated:,} and {e.non_mated:,}", *(cells.missed(p) for p in e.points[:2]))
             for e in found
         ),
     )
@@ -165,13 +177,18 @@ def _groups(found: Sequence[Grouping]) -> Iterator[str]:
                 yield f"<p>{escape(words.worse(at, 'were wrongly pointed at'))}</p>"
                 title = f"FPIR by {escape(grouping.name)}"
                 yield plots.intervals(at.false.rates, "FPIR, with its 95 % interval", title)
-        yield _table("Searches", *_side_by_side(grouping, grouping.searches[:2], "FPIR", "FNIR"))
-        yield _table("Pairs within a group", *_side_by_side(grouping, grouping.pairs[:2], "FMR", "FNMR"))
-        yield _table(
+        yield cells.table("Searches", *_side_by_side(grouping, grouping.searches[:2], "FPIR", "FNIR"))
+        yield cells.table("Pairs within a group", *_side_by_side(grouping, grouping.pairs[:2], "FMR", "FNMR"))
+        yield cells.table(
             "Photos that could not be used",
             ("Group", "People", "No usable look", "Not enrolled"),
             (
-                (escape(g), f"{people:,}", _rate(grouping.no_look.rates[g]), _rate(grouping.not_enrolled.rates[g]))
+                (
+                    escape(g),
+                    f"{people:,}",
+                    cells.shown(grouping.no_look.rates[g]),
+                    cells.shown(grouping.not_enrolled.rates[g]),
+                )
                 for g, people in grouping.people.items()
             ),
         )
@@ -187,7 +204,7 @@ def _side_by_side(
         if at.missed:
             columns.append((f"{missed} at {at.threshold:.3f}", at.missed))
     rows: list[Sequence[str]] = [
-        (escape(group), *(_rate(compared.rates[group]) for _, compared in columns)) for group in grouping.people
+        (escape(group), *(cells.shown(compared.rates[group]) for _, compared in columns)) for group in grouping.people
     ]
     rows.append(("Worst against mean", *(_ratio(compared, "worst_over_mean") for _, compared in columns)))
     rows.append(("Worst against best", *(_ratio(compared, "worst_over_best") for _, compared in columns)))
@@ -198,8 +215,8 @@ def _ratio(compared: Comparison, name: str) -> str:
     differ = compared.disparity
     ratio = getattr(differ, name) if differ else None
     if differ is None or ratio is None:
-        return NOTHING
-    return f"<b>{ratio:.1f} times</b> {'' if differ.supported else MARK}"
+        return cells.NOTHING
+    return f"<b>{ratio:.1f} times</b> {'' if differ.supported else cells.MARK}"
 
 
 def _verification(found: Verification | None) -> Iterator[str]:
@@ -211,16 +228,17 @@ def _verification(found: Verification | None) -> Iterator[str]:
         f"<p>All pairs of {found.photos:,} photos of {found.people:,} people, by plain cosine: {found.mated:,} of one"
         f" person and {found.non_mated:,} of two. TAR is the share of pairs of one person that reach the threshold.</p>"
     )
-    yield _table(
+    yield cells.table(
         "At stated false accept rates",
         ("FAR", "Threshold", "FAR found", "TAR", "Misses, 1 - TAR"),
         (
-            (f"{at.wanted:g}", f"{at.threshold:.3f}", _rate(at.far), _kept(at.missed), _rate(at.missed))
+            (f"{at.wanted:g}", f"{at.threshold:.3f}", cells.shown(at.far), _kept(at.missed), cells.shown(at.missed))
             for at in found.at
         ),
     )
     if found.mated:
         yield plots.det({"plain cosine": found.curve}, "FAR", "misses (1 - TAR)", "Misses against FAR on pairs")
+        yield _few("FAR", found.non_mated)
     if found.folds:
         folds = found.folds
         yield (
@@ -233,19 +251,23 @@ def _verification(found: Verification | None) -> Iterator[str]:
 
 
 def _kept(missed: Rate) -> str:
-    return NOTHING if missed.value is None else f"<b>{100 * (1 - missed.value):.2f} %</b>"
+    return cells.NOTHING if missed.value is None else f"<b>{100 * (1 - missed.value):.2f} %</b>"
 
 
 def _acquisition(found: Acquisition) -> Iterator[str]:
     yield "<h2>Photos that could not be used</h2>"
-    yield _table(
+    yield cells.table(
         "",
         ("", "Rate", "Why"),
         (
-            ("Not a picture", _rate(found.unreadable), ""),
-            ("Failure to detect: no face found", _rate(found.no_face), ""),
-            ("Failure to acquire: no usable look", _rate(found.no_look), _reasons(found.flaws, "faces refused: ")),
-            ("Failure to enrol", _rate(found.not_enrolled), _reasons(found.refusals, "")),
+            ("Not a picture", cells.shown(found.unreadable), ""),
+            ("Failure to detect: no face found", cells.shown(found.no_face), ""),
+            (
+                "Failure to acquire: no usable look",
+                cells.shown(found.no_look),
+                _reasons(found.flaws, "faces refused: "),
+            ),
+            ("Failure to enrol", cells.shown(found.not_enrolled), _reasons(found.refusals, "")),
         ),
     )
     yield (
@@ -257,42 +279,3 @@ def _acquisition(found: Acquisition) -> Iterator[str]:
 
 def _reasons(counts: Mapping[str, int], lead: str) -> str:
     return escape(lead + ", ".join(f"{reason} {number:,}" for reason, number in counts.items())) if counts else ""
-
-
-def _missed(point: Point) -> str:
-    """Show an FNIR; at an FPIR that is not supported, it is not either."""
-    return _rate(point.fnir, supported=point.fnir.supported and point.fpir.supported)
-
-
-def _rate(rate: Rate, *, supported: bool | None = None) -> str:
-    if rate.value is None:
-        return NOTHING
-    low, high = rate.interval
-    holds = rate.supported if supported is None else supported
-    detail = f"{percent(low)} to {percent(high)}<br>{rate.errors:,} of {rate.trials:,}"
-    shown = f"<b>{percent(rate.value)}</b><span class='n'>{detail}</span>"
-    return shown if holds else f"<span class='unsupported'>{shown}</span>{MARK}"
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out cells that are HTML already; nothing where there is no row."""
-    lines = [
-        f"<tr><th scope='row'>{first}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        for first, *cells in rows
-    ]
-    if not lines:
-        return ""
-    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in head)
-    titled = f"<caption>{escape(caption)}</caption>" if caption else ""
-    body = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return f"<div class='scroll'><table>{titled}{body}</table></div>"
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{_lead(text)}</p>"
-
-
-def _lead(text: str) -> str:
-    """Make the first sentence, which names what follows, stand out."""
-    first, _, rest = text.partition(". ")
-    return f"<strong>{escape(first)}.</strong> {escape(rest)}" if rest else escape(text)

@@ -14,7 +14,7 @@ VISITS = SCHOOL_DAYS * VISITS_A_DAY
 MANY = 10
 
 NOT_SHOWN = (
-    "Cameras. These are still photos. Motion, bad light, distance and masks cost more; several looks win some back.",
+    "Cameras. These are still photos. Motion, bad light, distance and masks miss more; more looks point wrongly more.",
     "Your people. The photos are of the people in this set, with its ages, its skin colours and its cameras.",
     "Look-alikes. Close relatives, twins above all, are mistaken for each other far more often.",
     "Time. A person who was enrolled with an old photo is missed more often, a child much more often.",
@@ -29,6 +29,10 @@ def count(number: float) -> str:
         places = math.floor(math.log10(number)) - 1
         return f"{round(number, -places):,.0f}"
     return f"{number:.0f}" if number >= 1 else "less than one"
+
+
+def _about(number: float) -> str:
+    return f"about {count(number)}" if number >= 1 else count(number)
 
 
 def one_line(rate: Rate) -> str:
@@ -56,12 +60,13 @@ def _pointed_at(product: Identification) -> Iterator[str]:
     if false.value is None:
         return
     low, high = (bound * VISITS for bound in false.interval)
+    few = f" Only {false.errors:,} of {false.trials:,} searches did: too few to be sure." if not false.supported else ""
     yield (
         f"Wrongly pointed at. A school with {VISITS_A_DAY} people a day on {SCHOOL_DAYS} days sees {VISITS:,} visits a"
         f" year. With a list of {product.enrolled:,} people and the threshold that a category has unless it sets one"
-        f" ({product.default.threshold:.2f}), one look at each visitor would point wrongly at about"
-        f" {count(false.value * VISITS)} of them a year ({count(low)} to {count(high)}). A list a tenth as long points"
-        " wrongly about a tenth as often. A person must look at each alert before anybody acts."
+        f" ({product.default.threshold:.2f}), one look at each visitor would point wrongly at"
+        f" {_about(false.value * VISITS)} of them a year ({count(low)} to {count(high)}).{few} A list a tenth as long"
+        " points wrongly about a tenth as often. A person must look at each alert before anybody acts."
     )
 
 
@@ -72,7 +77,7 @@ def _missed(figures: Figures, product: Identification) -> Iterator[str]:
         return
     low, high = missed.interval
     text = (
-        f"Missed. Of 100 visits of people on the list, about {count(100 * missed.value)} ({count(100 * low)} to"
+        f"Missed. Of 100 visits of people on the list, {_about(100 * missed.value)} ({count(100 * low)} to"
         f" {count(100 * high)}) would go unnoticed with one enrolled photo and one look at that threshold."
     )
     best = figures.compared[-1] if figures.compared else None
