@@ -14,9 +14,9 @@ LOUDER = 1.5
 """How much larger than nearly all of them a packet must be to mean that something moves ..."""
 LOUDER_BYTES = 64
 """... and by so many bytes more, since an idle packet can be 46 bytes of headers."""
-KEY_SHARE = 0.03
-"""Somebody who comes into view costs more than this share of the bytes of a whole picture. Where stillness does, too,
-sizes cannot tell them apart."""
+KEY_SHARE = 0.0075
+"""Somebody who comes into view costs more than this share of the bytes of a whole picture, a person who covers a
+hundredth of it one half. Where stillness does, too, sizes cannot tell them apart."""
 EARLY = 0.9
 DISTRUST_SECONDS, LONGEST_DISTRUST = 60.0, 3600.0
 
@@ -29,7 +29,7 @@ class PacketGate:
         self._keys: deque[int] = deque(maxlen=8)
         self._groups: deque[int] = deque(maxlen=8)
         self._distrust = DISTRUST_SECONDS
-        self._distrusted_until = 0.0
+        self._distrusted_until = float("-inf")
 
     @property
     def limit(self) -> float:
@@ -37,11 +37,14 @@ class PacketGate:
         ordered = sorted(self._still)
         return LOUDER * ordered[int(0.99 * (len(ordered) - 1))] + LOUDER_BYTES if ordered else 0.0
 
-    def telling(self, when: float) -> bool:
-        """Say whether sizes can be relied on at ``when`` seconds."""
+    def telling(self, when: float, forward: float) -> bool:
+        """Say whether sizes can be relied on at ``when`` seconds.
+
+        ``forward`` is the share of packets that lead on in time: the fewer, the more has moved from one to the next.
+        """
         if when < self._distrusted_until or len(self._still) < ENOUGH or not self._keys:
             return False
-        return self.limit <= KEY_SHARE * sorted(self._keys)[len(self._keys) // 2]
+        return self.limit * forward <= KEY_SHARE * sorted(self._keys)[len(self._keys) // 2]
 
     def keyframe(self, size: int, group: int) -> None:
         """Take note of the size of a whole picture, and of how many packets the group has that ends with it."""

@@ -9,7 +9,7 @@ COLUMNS = 160
 LEAST_CHANGE = 4.0
 """Grey levels by which one cell must differ; what compression does to a still picture stays below."""
 NOISE_FACTOR = 6.0
-"""And so many times the median difference of all cells, which in a still picture is the sensor's noise."""
+"""And so many times the median difference of all cells, beside that of the light: the sensor's noise."""
 LEAST_CELLS = 4
 """A person at the far end of a hallway covers more; the flicker of a single cell is no person."""
 GLOBAL_CHANGE = 8.0
@@ -28,10 +28,12 @@ def changed(before: NDArray[np.float32] | None, now: NDArray[np.float32]) -> boo
     """Tell whether two small pictures differ by more than noise; True where there was none before."""
     if before is None or before.shape != now.shape:
         return True
-    difference = cv2.absdiff(before, now)
-    median = float(np.median(difference))
-    least = max(LEAST_CHANGE, NOISE_FACTOR * median)
-    return median > GLOBAL_CHANGE or int(np.count_nonzero(difference > least)) >= LEAST_CELLS
+    difference = now - before
+    # Light that changed a little must not hide who came with it.
+    light = float(np.median(difference))
+    rest = cv2.absdiff(difference, np.full_like(difference, light))
+    least = max(LEAST_CHANGE, NOISE_FACTOR * float(np.median(rest)))
+    return abs(light) > GLOBAL_CHANGE or int(np.count_nonzero(rest > least)) >= LEAST_CELLS
 
 
 LINGER_SECONDS = 0.45
@@ -47,8 +49,9 @@ class Motion:
     def __init__(self, beat: float) -> None:
         """Take the longest time between two looks, in seconds."""
         self._beat = beat
+        self.looked_at = 0.0
+        """Seconds, of the last look."""
         self._looked: NDArray[np.float32] | None = None
-        self._looked_at = 0.0
         self._moved_at = float("-inf")
 
     def look(self, small: NDArray[np.float32], when: float) -> tuple[bool, bool]:
@@ -60,7 +63,7 @@ class Motion:
         if moved:
             self._moved_at = when
         lingers = 0 <= when - self._moved_at <= LINGER_SECONDS
-        wanted = moved or lingers or not 0 <= when - self._looked_at < self._beat
+        wanted = moved or lingers or not 0 <= when - self.looked_at < self._beat
         if wanted:
-            self._looked, self._looked_at = small, when
+            self._looked, self.looked_at = small, when
         return wanted, moved

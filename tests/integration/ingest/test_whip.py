@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import VideoStreamTrack
+from av.video.frame import VideoFrame
 from tests.bus import until
 from tests.conftest import require
 from tests.integration.ingest.conftest import System
@@ -58,10 +59,23 @@ def _chromium(url: str, directory: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
+class Passing(VideoStreamTrack):
+    """A bright square that passes through a dark picture."""
+
+    async def recv(self) -> VideoFrame:
+        pts, time_base = await self.next_timestamp()
+        picture = np.full((480, 640, 3), 40, np.uint8)
+        left = pts // 1500 % 560
+        picture[200:280, left : left + 80] = 220
+        frame = VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts, frame.time_base = pts, time_base
+        return frame
+
+
 @contextlib.asynccontextmanager
 async def peer() -> AsyncIterator[RTCPeerConnection]:
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    connection.addTransceiver(VideoStreamTrack(), direction="sendonly")
+    connection.addTransceiver(Passing(), direction="sendonly")
     connection.addTransceiver("audio", direction="sendrecv")
     await connection.setLocalDescription(await connection.createOffer())
     try:
