@@ -53,6 +53,8 @@ class _Track:
     seen_at: float
     first_captured_at: float = 0.0
     looks: int = 0
+    turns: int = 0
+    """How often something was sent after a silence."""
     best: Look | None = None
     pattern: NDArray[np.float32] | None = None
     unsent: _View | None = None
@@ -161,19 +163,21 @@ class CameraLooks:
         return look
 
     def _again(self, now: float) -> list[Look]:
-        """Give, of each track that was silent for two seconds, its best look again and its best view since then.
+        """Give, of each track that was silent for a second, its best view since then; each other time its best look too.
 
-        The first brings back what got lost; the second shows who stands there now, should the track have changed
-        hands unnoticed.
+        The first shows who stands there now, should the track have changed hands unnoticed; the second brings back
+        what got lost.
         """
         looks = []
         for identity, track in self._tracks.items():
             if track.best is None or not track.choice.resend_due(now):
                 continue
-            key = (identity, track.best.look)
-            if kept := self._kept.get(key):
-                self._kept[key] = replace(kept, sent_at=now)
-            looks.append(replace(track.best, seen_at=track.seen_at))
+            track.turns += 1
+            if track.turns % 2 == 0 or track.unsent is None:
+                key = (identity, track.best.look)
+                if kept := self._kept.get(key):
+                    self._kept[key] = replace(kept, sent_at=now)
+                looks.append(replace(track.best, seen_at=track.seen_at))
             if track.unsent is not None:
                 looks.append(self._send(identity, track, track.unsent, now))
         return looks

@@ -10,7 +10,7 @@ BETTER = 1.1
 """A look is clearly better from this multiple of the best quality sent on: from one frame to the next, the quality
 of one and the same face varies by about 5 %."""
 BETTER_GAP_S = 0.3
-RESEND_S = 2.0
+RESEND_S = 1.0
 
 
 class BestShot:
@@ -34,7 +34,7 @@ class BestShot:
         return True
 
     def resend_due(self, now: float) -> bool:
-        """Say whether the best look is to be sent again, after two seconds of silence; True counts as sent."""
+        """Say whether something is to be sent though nothing is better, after a second of silence; True counts as sent."""
         due = self._first is not None and now - self._last >= RESEND_S
         if due:
             self._last = now
