@@ -163,7 +163,7 @@ class CameraLooks:
         return look
 
     def _again(self, now: float) -> list[Look]:
-        """Give, of each track that was silent for a second, its best view since then; each other time its best look too.
+        """Give, of each track that was silent for a second, its best view since; every other time its best look too.
 
         The first shows who stands there now, should the track have changed hands unnoticed; the second brings back
         what got lost.

@@ -34,7 +34,7 @@ class BestShot:
         return True
 
     def resend_due(self, now: float) -> bool:
-        """Say whether something is to be sent though nothing is better, after a second of silence; True counts as sent."""
+        """Say whether something is to be sent though nothing is better, after a silent second; True counts as sent."""
         due = self._first is not None and now - self._last >= RESEND_S
         if due:
             self._last = now
