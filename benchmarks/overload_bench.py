@@ -2,7 +2,7 @@
 
 Eight cameras offer JPEG frames with a face each, far above capacity, over a real bus to a real detect process.
 
-    python benchmarks/overload_bench.py [--seconds 30] [--fps 25]
+    python benchmarks/overload_bench.py [--seconds 30] [--fps 50]
 """
 
 import argparse
@@ -59,7 +59,7 @@ async def answer(bus: Bus) -> dict[str, Any]:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--fps", type=float, default=25)
+    parser.add_argument("--fps", type=float, default=50)
     arguments = parser.parse_args()
     frames = pictures(lab.data() / "clips" / "again.mkv")
     with tempfile.TemporaryDirectory() as name:
