@@ -114,8 +114,7 @@ class CameraLooks:
         if track is None:
             track = self._tracks[identity] = _Track(BestShot(), now)
         elif now - track.seen_at > REACQUIRED_SECONDS:
-            self._tracks[identity] = _Track(BestShot(), now, looks=track.looks)
-            track = self._tracks[identity]
+            track = self._begin_anew(identity, track, now)
         track.seen_at = now
         return track
 
@@ -123,9 +122,14 @@ class CameraLooks:
         """Give the track, begun anew if somebody else's face has taken its place from one look to the next."""
         seen = pattern(chip)
         if track.pattern is not None and likeness(track.pattern, seen) < SAME_FACE:
-            track = self._tracks[identity] = _Track(BestShot(), now, looks=track.looks)
+            track = self._begin_anew(identity, track, now)
         track.pattern = seen
         return track
+
+    def _begin_anew(self, identity: int, track: _Track, now: float) -> _Track:
+        """Forget all of a track but how its looks are numbered."""
+        self._tracks[identity] = _Track(BestShot(), now, looks=track.looks)
+        return self._tracks[identity]
 
     def idle(self, now: float) -> None:
         """Let tracks end though no frame comes."""

@@ -26,6 +26,7 @@ class PacketGate:
 
     def __init__(self) -> None:
         self._still: deque[int] = deque(maxlen=LEARNT)
+        self._limit: float | None = None
         self._keys: deque[int] = deque(maxlen=8)
         self._groups: deque[int] = deque(maxlen=8)
         self._distrust = DISTRUST_SECONDS
@@ -34,8 +35,11 @@ class PacketGate:
     @property
     def limit(self) -> float:
         """Bytes beyond which a packet between keyframes means that something moves."""
-        ordered = sorted(self._still)
-        return LOUDER * ordered[int(0.99 * (len(ordered) - 1))] + LOUDER_BYTES if ordered else 0.0
+        # Asked for with every packet, and another one only when something was learnt.
+        if self._limit is None:
+            ordered = sorted(self._still)
+            self._limit = LOUDER * ordered[int(0.99 * (len(ordered) - 1))] + LOUDER_BYTES if ordered else 0.0
+        return self._limit
 
     def telling(self, when: float, forward: float) -> bool:
         """Say whether sizes can be relied on at ``when`` seconds.
@@ -58,6 +62,7 @@ class PacketGate:
     def still(self, size: int) -> None:
         """Learn the size of a packet between keyframes while the decoded picture stood still."""
         self._still.append(size)
+        self._limit = None
 
     def jumped(self, size: int) -> bool:
         """Tell whether a packet between keyframes says that something moves."""
@@ -68,3 +73,4 @@ class PacketGate:
         self._distrusted_until = when + self._distrust
         self._distrust = min(2 * self._distrust, LONGEST_DISTRUST)
         self._still.clear()
+        self._limit = None

@@ -14,6 +14,8 @@ LEAST_CELLS = 4
 """A person at the far end of a hallway covers more; the flicker of a single cell is no person."""
 GLOBAL_CHANGE = 8.0
 """From this median difference on the light has changed, or the picture as a whole."""
+LINGER_SECONDS = 0.45
+"""What moved is looked at for this long after it stopped: who stands still is sharper than who walks."""
 
 
 def shrink(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -34,10 +36,6 @@ def changed(before: NDArray[np.float32] | None, now: NDArray[np.float32]) -> boo
     rest = cv2.absdiff(difference, np.full_like(difference, light))
     least = max(LEAST_CHANGE, NOISE_FACTOR * float(np.median(rest)))
     return abs(light) > GLOBAL_CHANGE or int(np.count_nonzero(rest > least)) >= LEAST_CELLS
-
-
-LINGER_SECONDS = 0.45
-"""What moved is looked at for this long after it stopped: who stands still is sharper than who walks."""
 
 
 class Motion:
