@@ -7,15 +7,22 @@ that is there: those bytes are on the wire and in stores, and must be read for e
 from dataclasses import replace
 from pathlib import Path
 
-from aegis.contracts import alerts, cameras, cloudevents, codec, messages
+from aegis.contracts import alerts, cameras, cloudevents, codec, deliveries, messages, people, reviews
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cameras import CameraReport
 from aegis.contracts.cloudevents import CloudEvent
+from aegis.contracts.deliveries import DeliveryState, NewsKind
 from aegis.contracts.messages import Severity, SiteState
+from aegis.contracts.people import Verdict
+from aegis.contracts.reviews import AlertState, Change, Update
 
 GOLDEN = Path(__file__).with_name("golden")
 
 NOON = 1_780_000_000.25
+
+_REVIEW = people.SignedReview(
+    alert="a1", verdict=Verdict.DISMISS, reason="not him", at=NOON, public_key="UA", signature=bytes(range(64))
+)
 
 MESSAGES: tuple[object, ...] = (
     messages.FrameCaptured(
@@ -113,9 +120,32 @@ MESSAGES: tuple[object, ...] = (
     messages.SetState(state=SiteState.DISARMED),
     messages.DeadLetter(service="embed", subject="a.b", problem="chip: is missing", size=12, at=NOON),
     messages.LeaseRecord(owner="0"),
-    messages.DeliveryRecord(
-        alert="a1", channel="email", recipient="r1", state="sent", at=NOON, detail="250 OK", attempts=2
+    deliveries.DeliveryRecord(
+        alert="a1",
+        channel="email",
+        recipient="r1",
+        state=DeliveryState.SENT,
+        at=NOON,
+        detail="250 OK",
+        attempts=2,
+        event="e1",
+        sequence=31,
+        kind=NewsKind.CORRECTION,
+        person="guard",
+        step=2,
+        asked_at=NOON - 3,
+        expires_at=NOON + 600,
+        provider_id="SM1",
+        repeated=True,
     ),
+    deliveries.SendTest(person="guard", via="sms"),
+    deliveries.ExplainAlert(alert="a1", subject="aegis.v1.alert.north.barred.p1"),
+    deliveries.StartDrill(category="barred", camera="lobby"),
+    people.UserRecord(id="u1", name="Ann", public_key="UA", added_at=NOON),
+    people.AddUser(name="Ann", public_key="UA"),
+    _REVIEW,
+    people.ShowAlert(reference="K7Q-2MX", at=NOON, public_key="UA", signature=bytes(range(64))),
+    people.Vote(user="u1", name="Ann", at=NOON + 1, review=_REVIEW),
 )
 
 _SIGHTING = Sighting(
@@ -151,7 +181,33 @@ _REPORT = CameraReport(
     site="north", camera="lobby", camera_name="Lobby", reported_at=NOON, reason="no route", revision=9, run="r1"
 )
 
+_UPDATE = Update(
+    alert="a1",
+    reference="K7Q-2MX",
+    site="north",
+    category="barred",
+    entry="p1",
+    state=AlertState.ESCALATED,
+    updated_at=NOON + 9,
+    by="Ann",
+    reason="not him",
+    step=2,
+    drill=True,
+)
+_UPDATES = {
+    reviews.ACKNOWLEDGED: replace(_UPDATE, state=AlertState.ACKNOWLEDGED),
+    reviews.CONFIRMED: replace(_UPDATE, state=AlertState.CONFIRMED_ONCE),
+    reviews.DISMISSED: replace(_UPDATE, state=AlertState.DISMISSED),
+    reviews.ESCALATED: _UPDATE,
+    reviews.EXPIRED: replace(_UPDATE, state=AlertState.EXPIRED),
+    reviews.CORRECTED: replace(_UPDATE, state=AlertState.CORRECTED),
+}
+
 EVENTS: dict[str, tuple[CloudEvent, object]] = {
+    **{
+        f"alert-{kind.split('.')[2]}": (Change(id=f"e1-{kind}", type=kind, update=update).event(), update)
+        for kind, update in _UPDATES.items()
+    },
     "alert-raised": (alerts.event(alerts.RAISED, "e1", _SIGHTING), _SIGHTING),
     "alert-sighted": (alerts.event(alerts.SIGHTED, "e2", _SIGHTING), _SIGHTING),
     "shadow-raised": (alerts.event(alerts.WOULD_RAISE, "e6", _SHADOW), _SHADOW),
@@ -172,7 +228,16 @@ OLDER: dict[str, object] = {
         state=SiteState.ARMED,
         run="r1",
         categories={"barred": messages.Category(severity=Severity.CRITICAL, threshold=0.625)},
-    )
+    ),
+    "DeliveryRecord-1": deliveries.DeliveryRecord(
+        alert="a1",
+        channel="email",
+        recipient="r1",
+        state=DeliveryState.SENT,
+        at=NOON,
+        detail="250 OK",
+        attempts=2,
+    ),
 }
 """Messages as they were written before their kind got another field, and what they are read as today."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.wire.examples import EVENTS, GOLDEN, MESSAGES, OLDER, OLDER_EVENTS, files
 
-from aegis.contracts import alerts, cameras, cloudevents, codec, messages
+from aegis.contracts import alerts, cameras, cloudevents, codec, deliveries, messages, people, reviews
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -39,11 +39,15 @@ def test_an_event_is_read_and_written_as_it_was(name: str) -> None:
 
 
 def test_every_kind_has_its_bytes() -> None:
-    kinds = {kind for kind in vars(messages).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
+    kinds = {kind for module in (messages, deliveries, people) for kind in vars(module).values() if _is_message(kind)}
     parts = {messages.Look, messages.EmbeddedLook, messages.Category, messages.Template}
     assert {type(message) for message in MESSAGES} == kinds - parts
-    types = {value for module in (alerts, cameras) for value in vars(module).values() if _is_event_type(value)}
+    types = {value for module in (alerts, cameras, reviews) for value in vars(module).values() if _is_event_type(value)}
     assert {event.type for event, _ in EVENTS.values()} == types
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, type) and dataclasses.is_dataclass(value)
 
 
 def _is_event_type(value: object) -> bool:

@@ -26,13 +26,14 @@ from aegis.contracts.messages import CameraRecord, FacesEmbedded, LookFound, Loo
 from aegis.match.comparison import Comparison
 from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, find, not_after
 from aegis.match.learning import Learning
-from aegis.match.stories import Stories, Verdict, new_alert
+from aegis.match.stories import Stories, Verdict
 from aegis.runtime import metrics, sealing
 from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
 from aegis.runtime.consumers import consume
 from aegis.runtime.leases import Lease, Leases
 from aegis.runtime.policy import Policy
+from aegis.runtime.references import new_alert
 from aegis.runtime.service import Context, Service, background
 from aegis.runtime.settings import ServiceSettings, setting
 

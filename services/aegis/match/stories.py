@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 HEADERS = {"content-type": cloudevents.CONTENT_TYPE}
 STORE_SECONDS = 30.0
 REMEMBERED = 10_000
-ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""No digit or letter that is mistaken for another when it is read out."""
 
 Verdict = Literal["raise", "raise again", "sight", "silent"]
 Compose = Callable[[Story, Verdict], Sighting]
@@ -112,9 +110,3 @@ class Stories:
         while len(self._known) > REMEMBERED:
             forgotten, _ = self._known.popitem(last=False)
             self._locks.pop(forgotten, None)
-
-
-def new_alert() -> tuple[str, str]:
-    """Make an alert's id and its short reference for people, as ``K7Q-2MX``."""
-    reference = "".join(secrets.choice(ALPHABET) for _ in range(6))
-    return f"{reference.lower()}-{secrets.token_hex(6)}", f"{reference[:3]}-{reference[3:]}"

@@ -312,16 +312,3 @@ class LeaseRecord:
     """Who holds a resource (bucket ``leases``)."""
 
     owner: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRecord:
-    """What became of telling one recipient of one alert."""
-
-    alert: str
-    channel: str
-    recipient: str
-    state: str
-    at: float
-    detail: str = ""
-    attempts: int = 0

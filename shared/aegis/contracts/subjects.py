@@ -10,6 +10,8 @@ VECTORS = "VECTORS"
 ALERTS = "ALERTS"
 SHADOW = "SHADOW"
 CAMERAS = "CAMERAS"
+CAP = "CAP"
+ONVIF = "ONVIF"
 DELIVERIES = "DELIVERIES"
 DEAD = "DEAD"
 
@@ -61,12 +63,28 @@ def camera(site: str, name: str) -> str:
     return f"{PREFIX}.camera.{site}.{name}"
 
 
-def delivery(channel: str, alert_id: str, recipient: str) -> str:
-    return f"{PREFIX}.delivery.{channel}.{alert_id}.{recipient}"
+def cap(site: str, category: str, entry: str) -> str:
+    """Give the subject on which the story of the same parts is told in the Common Alerting Protocol."""
+    return f"{PREFIX}.cap.{site}.{category}.{entry}"
+
+
+def onvif(site: str, camera_id: str, rule: str) -> str:
+    """Give the subject that MQTT calls ``aegis/v1/onvif/SITE/onvif-ej/RuleEngine/Recognition/Face/&CAMERA/RULE``."""
+    return f"{PREFIX}.onvif.{site}.onvif-ej.RuleEngine.Recognition.Face.&{camera_id}.{rule}"
+
+
+def delivery(channel: str, alert_id: str, event: str, recipient: str) -> str:
+    """Give the subject of all that becomes of telling a recipient of an event of an alert's story."""
+    return f"{PREFIX}.delivery.{channel}.{alert_id}.{event}.{recipient}"
 
 
 def registry(operation: str) -> str:
     return f"{PREFIX}.registry.{operation}"
+
+
+def notify(operation: str) -> str:
+    """Give the subject on which notify is asked."""
+    return f"{PREFIX}.notify.{operation}"
 
 
 def dead(service: str) -> str:

@@ -5,9 +5,8 @@ read by the service that needs it: the registry takes site, cameras, categories 
 ``whip``.
 """
 
-import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -15,8 +14,10 @@ from urllib.parse import SplitResult, urlsplit
 import yaml
 
 from aegis.contracts.messages import AddCamera, SiteRecord, SiteState
-from aegis.runtime import site_categories
+from aegis.contracts.telling import Telling
+from aegis.runtime import site_addresses, site_categories, site_notify, site_telling
 from aegis.runtime.site_categories import Calibration
+from aegis.runtime.site_notify import NotifyConfig
 from aegis.runtime.yaml_section import Section, Values
 
 KINDS = ("demo", "k12-school", "university", "hospital", "venue", "workplace")
@@ -34,33 +35,6 @@ class SiteFileError(ValueError):
     def __init__(self, path: Path, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(f"{path}{problem}" for problem in problems))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailConfig:
-    """Whom to mail and how. ``pictures`` puts the faces into the mail, where they outlive their retention."""
-
-    smtp: str = field(repr=False)
-    to: tuple[str, ...]
-    sender: str
-    pictures: bool
-    ca: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookConfig:
-    """Where to post CloudEvents, and the secret that signs them."""
-
-    url: str = field(repr=False)
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotifyConfig:
-    """Everyone who is told."""
-
-    email: EmailConfig | None = None
-    webhooks: tuple[WebhookConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +60,7 @@ class SiteFile:
             SiteFileError: with all that is wrong.
 
         """
-        for section in (self._site, self._cameras, self._calibration, self._notify, self._whip):
+        for section in (self._site, self._cameras, self._calibration, self._telling, self._whip, self._mqtt):
             section()
         self._raise()
 
@@ -102,8 +76,15 @@ class SiteFile:
     def notify(self) -> NotifyConfig:
         return self._checked(self._notify())
 
+    def telling(self) -> Telling:
+        return self._checked(self._telling())
+
     def whip(self) -> WhipConfig:
         return self._checked(self._whip())
+
+    def mqtt(self) -> tuple[str, int] | None:
+        """Give the address and port on which the bus listens for MQTT, if it does."""
+        return self._checked(self._mqtt())
 
     def _checked(self, value: T) -> T:
         self._raise()
@@ -116,7 +97,7 @@ class SiteFile:
 
     def _site(self) -> SiteRecord:
         self._tree.only(
-            "site", "cameras", "categories", "calibration", "notify", "whip", problems=self._values.problems
+            "site", "cameras", "categories", "calibration", "notify", "whip", "mqtt", problems=self._values.problems
         )
         site = self._tree.map("site", self._values.problems)
         site.only("id", "name", "kind", "jurisdiction", "state", problems=self._values.problems)
@@ -166,59 +147,28 @@ class SiteFile:
         return tuple(found.values())
 
     def _notify(self) -> NotifyConfig:
-        if "notify" not in self._tree:
-            return NotifyConfig()
-        notify = self._tree.map("notify", self._values.problems)
-        notify.only("email", "webhooks", problems=self._values.problems)
-        email = self._email(notify.map("email", self._values.problems)) if "email" in notify else None
-        return NotifyConfig(
-            email=email, webhooks=tuple(self._webhook(hook) for hook in notify.maps("webhooks", self._values.problems))
-        )
+        return site_notify.read(self._tree, self._values, pictures=self._site().kind == "demo")
 
-    def _email(self, email: Section) -> EmailConfig:
-        email.only("smtp", "to", "from", "pictures", "ca", problems=self._values.problems)
-        smtp = self._values.text(email, "smtp")
-        if smtp and _scheme(smtp) not in ("smtp", "smtps", "smtp+insecure"):
-            self._values.problem(
-                email.line_of("smtp"), "smtp: expected smtps://, smtp:// (STARTTLS) or smtp+insecure://"
-            )
-        recipients = tuple(
-            self._values.expand(text, email.line_of("to")) for text in email.texts("to", self._values.problems)
-        )
-        for address in recipients:
-            if "@" not in address:
-                self._values.problem(email.line_of("to"), f"to: {address!r} is no mail address")
-        ca = self._values.text(email, "ca", "")
-        pictures = self._values.flag(email, "pictures", default=self._site().kind == "demo")
-        sender = self._values.text(email, "from", "aegis@localhost")
-        return EmailConfig(smtp=smtp, to=recipients, sender=sender, pictures=pictures, ca=Path(ca) if ca else None)
-
-    def _webhook(self, hook: Section) -> WebhookConfig:
-        hook.only("url", "secret_env", problems=self._values.problems)
-        url, variable = self._values.text(hook, "url"), self._values.text(hook, "secret_env")
-        if url and _scheme(url) not in ("http", "https"):
-            self._values.problem(hook.line_of("url"), "url: expected https:// or http://")
-        if variable and not self._values.environ.get(variable):
-            self._values.problem(
-                hook.line_of("secret_env"), f"secret_env: the environment variable {variable} is not set"
-            )
-        return WebhookConfig(url=url, secret=self._values.environ.get(variable, ""))
+    def _telling(self) -> Telling:
+        # Their ids alone: whoever tells needs no address of a camera, and may not know its password.
+        bodies = self._tree.maps("cameras", self._values.problems)
+        cameras = [str(body.value("id")) for body in bodies if "id" in body]
+        return site_telling.read(self._tree, self._values, self._notify(), self._site().categories, cameras)
 
     def _whip(self) -> WhipConfig:
         if "whip" not in self._tree:
             return WhipConfig()
         whip = self._tree.map("whip", self._values.problems)
         whip.only("listen", problems=self._values.problems)
-        host, _, port = self._values.text(whip, "listen").rpartition(":")
-        if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - ports
-            self._values.problem(whip.line_of("listen"), "listen: expected HOST:PORT")
-            return WhipConfig()
-        try:
-            address = ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            self._values.problem(whip.line_of("listen"), f"listen: {host!r} is no IP address")
-            return WhipConfig()
-        return WhipConfig(host=str(address), port=int(port))
+        place = site_addresses.listen(self._values, whip)
+        return WhipConfig(host=place[0], port=place[1]) if place else WhipConfig()
+
+    def _mqtt(self) -> tuple[str, int] | None:
+        if "mqtt" not in self._tree:
+            return None
+        mqtt = self._tree.map("mqtt", self._values.problems)
+        mqtt.only("listen", problems=self._values.problems)
+        return site_addresses.listen(self._values, mqtt)
 
 
 def check_camera_url(url: str, folder: Path) -> str:
@@ -256,13 +206,6 @@ def _check_host(parts: SplitResult) -> None:
         _ = parts.port
     except ValueError:  # whose text may hold a piece of the password
         raise ValueError("its port is no number to 65535; write / and # of a password as %2F and %23") from None
-
-
-def _scheme(url: str) -> str:
-    try:
-        return urlsplit(url).scheme
-    except ValueError:
-        return ""
 
 
 def _line(problem: str) -> tuple[int, str]:

@@ -14,9 +14,10 @@ from tests.bus import Server
 from aegis.contracts import alerts, cloudevents, codec, subjects
 from aegis.contracts.alerts import SIGHTING_INTERVAL, VISIT_GAP, Sighting, Story
 from aegis.contracts.messages import Severity
-from aegis.match.stories import Stories, Told, Verdict, new_alert
+from aegis.match.stories import Stories, Told, Verdict
 from aegis.runtime import topology
 from aegis.runtime.bus import Bus
+from aegis.runtime.references import new_alert
 
 ADA = subjects.alert("north", "barred", "ada")
 NOW = time.time()

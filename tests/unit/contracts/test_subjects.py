@@ -60,7 +60,7 @@ def test_subjects_are_these() -> None:
     assert subjects.look_requested(3, "lobby") == "aegis.v1.look.requested.3.lobby"
     assert subjects.alert("north", "barred", "p1") == "aegis.v1.alert.north.barred.p1"
     assert subjects.camera("north", "lobby") == "aegis.v1.camera.north.lobby"
-    assert subjects.delivery("email", "a1", "r1") == "aegis.v1.delivery.email.a1.r1"
+    assert subjects.delivery("email", "a1", "e1", "r1") == "aegis.v1.delivery.email.a1.e1.r1"
     assert subjects.registry("add-entry") == "aegis.v1.registry.add-entry"
     assert subjects.dead("embed") == "aegis.v1.dead.embed"
     assert subjects.STATUS == "aegis.v1.status.requested"

@@ -8,7 +8,8 @@ import pytest
 from aegis.contracts.messages import AddCamera, Category, Severity, SiteRecord, SiteState
 from aegis.runtime import site_file
 from aegis.runtime.site_categories import Calibration
-from aegis.runtime.site_file import EmailConfig, NotifyConfig, SiteFileError, WebhookConfig, WhipConfig
+from aegis.runtime.site_file import SiteFileError, WhipConfig
+from aegis.runtime.site_notify import EmailConfig, NotifyConfig, WebhookConfig
 from aegis.vision.calibration import FairnessRow
 
 EXAMPLE = """\
@@ -68,6 +69,11 @@ def test_the_example_is_read(tmp_path: Path) -> None:
         webhooks=(WebhookConfig(url="https://hooks.example.org/x", secret="secret-of-the-hook"),),
     )
     assert site.whip() == WhipConfig()
+
+
+def test_the_bus_listens_for_mqtt_only_where_it_is_told_to(tmp_path: Path) -> None:
+    assert parse(tmp_path, SITE).mqtt() is None
+    assert parse(tmp_path, SITE + "mqtt: {listen: '10.0.0.5:8883'}").mqtt() == ("10.0.0.5", 8883)
 
 
 def test_what_is_left_out_takes_the_careful_default(tmp_path: Path) -> None:
@@ -140,7 +146,7 @@ def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
         (SITE + "notify:\n  webhooks: [{url: 'ftp://x', secret_env: HOOK_SECRET}]", 3, "url: expected https://"),
         (SITE + "notify:\n  webhooks: [{url: 'https://x', secret_env: NONE}]", 3, "variable NONE is not set"),
         (SITE + "notify:\n  webhooks: [{url: 'https://x'}]", 3, "secret_env is missing"),
-        (SITE + "notify:\n  sms: {}", 3, "'sms' is not known here"),
+        (SITE + "notify:\n  phone: {}", 3, "'phone' is not known here"),
         (CATEGORY + "{threshold: 0.5, false_alerts_per_week: 1}", 3, "either threshold or false_alerts_per_week"),
         (CATEGORY + "{false_alerts_per_week: 0}", 3, "false_alerts_per_week: a number from 0.001 to 10000"),
         (SITE + "calibration: {visits_per_week: 0}", 2, "visits_per_week: a number from 1 to"),
@@ -150,6 +156,8 @@ def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
         (SITE + "calibration: 5", 2, "calibration is a map"),
         (SITE + "whip: {listen: 8480}", 2, "listen: expected HOST:PORT"),
         (SITE + "whip: {listen: 'x:70000'}", 2, "listen: expected HOST:PORT"),
+        (SITE + "mqtt: {listen: 8883}", 2, "listen: expected HOST:PORT"),
+        (SITE + "mqtt: {listen: 'panel:8883'}", 2, "listen: 'panel' is no IP address"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, offender: str) -> None:
