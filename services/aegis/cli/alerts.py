@@ -1,4 +1,4 @@
-"""``aegis alerts``: what was told, what would have been told in shadow, and the pictures behind an alert."""
+"""``aegis alerts``: what was told, what would have been told in shadow, the pictures behind an alert, and reviews."""
 
 import argparse
 import asyncio
@@ -8,22 +8,30 @@ from collections import Counter
 
 from nats.js.api import DeliverPolicy
 
-from aegis.cli import events
+from aegis.cli import events, reviews
 from aegis.cli.errors import CommandError
 from aegis.cli.requests import ask, connected
 from aegis.contracts import subjects
-from aegis.contracts.alerts import WOULD_RAISE
+from aegis.contracts.alerts import WOULD_RAISE, Sighting
 from aegis.contracts.messages import ShowPictures
 from aegis.runtime.bus import Bus
 from aegis.runtime.certificates import write_private
 
 
 async def alerts(arguments: argparse.Namespace) -> None:
-    """``aegis alerts list | follow | picture``."""
-    await (_pictures if arguments.action == "picture" else _show)(arguments)
+    """``aegis alerts list | follow | picture | show | ack | confirm | dismiss``."""
+    match arguments.action:
+        case "list" | "follow":
+            await _tell(arguments)
+        case "picture":
+            await _pictures(arguments)
+        case "show":
+            await reviews.show(arguments)
+        case _:
+            await reviews.review(arguments)
 
 
-async def _show(arguments: argparse.Namespace) -> None:
+async def _tell(arguments: argparse.Namespace) -> None:
     kept = subjects.SHADOW if arguments.shadow else subjects.ALERTS
     async with connected(arguments) as bus:
         if arguments.action == "follow":
@@ -54,17 +62,27 @@ async def _pictures(arguments: argparse.Namespace) -> None:
     """Lay probe, frame and enrolled photo side by side in a folder."""
     async with connected(arguments) as bus:
         wanted = arguments.reference.upper()
-        kept = events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True)
-        seen = [event.sighting async for event in kept if event.sighting and event.sighting.reference == wanted]
-        if not seen:
-            raise CommandError(f"there is no alert {wanted}; see: aegis alerts list")
-        request = ShowPictures(chip=seen[0].chip, frame=seen[0].frame, entry=seen[0].entry)
+        seen = await find(bus, wanted)
+        request = ShowPictures(chip=seen.chip, frame=seen.frame, entry=seen.entry)
         found = await ask(bus, "pictures-show", request)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, data in found.items():
         path = arguments.out / f"{wanted}-{name}"
         write_private(path, base64.b64decode(data))
         print(path)
+
+
+async def find(bus: Bus, reference: str) -> Sighting:
+    """Give the first event of the alert with a reference.
+
+    Raises:
+        CommandError: there is none.
+
+    """
+    async for event in events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True):
+        if event.sighting and event.sighting.reference == reference.upper():
+            return event.sighting
+    raise CommandError(f"there is no alert {reference.upper()}; see: aegis alerts list")
 
 
 async def would_have_alerted(bus: Bus, since: float) -> Counter[str]:

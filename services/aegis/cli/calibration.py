@@ -14,9 +14,13 @@ from aegis.runtime.buckets import Bucket
 
 DAY = 86_400.0
 BASES = {"measured": "the cohort", "extrapolated": "the cohort, extrapolated", "learnt": "this site's visits"}
-COLUMNS = ("category", "people", "threshold", "accepted", "expected", "at most", "by", "in shadow")
+COLUMNS = (
+    *("category", "people", "threshold", "accepted", "expected", "at most", "by", "in shadow"),
+    *("dismissed", "a week"),
+)
 UNITS = (
-    "accepted, expected and at most (with 95 % confidence): false alerts a week; in shadow: would have alerted so far"
+    "accepted, expected and at most (with 95 % confidence): false alerts a week; in shadow: would have alerted so far; "
+    "dismissed: alerts of the last 30 days that people found to be false"
 )
 
 
@@ -36,7 +40,9 @@ async def calibrate(arguments: argparse.Namespace) -> None:
 def lines(found: dict[str, Any]) -> list[str]:
     """Lay out what the registry says."""
     rows = [_row(name, category) for name, category in found["categories"].items()]
-    problems = [f"{name}: {c['problem']}" for name, c in found["categories"].items() if c["problem"]]
+    categories = found["categories"].items()
+    problems = [f"{name}: {p}" for name, c in categories for p in (c["problem"], c["dismissed"]["problem"]) if p]
+    problems += [f"{name}: dismissed by entry: {_by_entry(c)}" for name, c in categories if c["dismissed"]["count"]]
     return [f"scores:  {_scores(found)}", f"traffic: {_traffic(found)}", "", *table((COLUMNS, *rows)), UNITS, *problems]
 
 
@@ -45,7 +51,13 @@ def _row(name: str, category: dict[str, Any]) -> tuple[str, ...]:
     by = BASES.get(category["basis"], "-")
     shadow = str(category.get("would_have_alerted", "-"))
     figures = _figure(category["expected"]), _figure(category["upper"])
-    return (name, str(category["entries"]), f"{category['threshold']:.3f}", accepted, *figures, by, shadow)
+    dismissed = str(category["dismissed"]["count"]), _figure(category["dismissed"]["a_week"])
+    return (name, str(category["entries"]), f"{category['threshold']:.3f}", accepted, *figures, by, shadow, *dismissed)
+
+
+def _by_entry(category: dict[str, Any]) -> str:
+    counted = sorted(category["dismissed"]["entries"].items(), key=lambda item: -item[1])
+    return ", ".join(f"{entry} {number}" for entry, number in counted)
 
 
 def _figure(number: float | None) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from aegis.contracts import alerts, cameras, cloudevents, codec, subjects
+from aegis.contracts import alerts, cameras, cloudevents, codec, reviews, subjects
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cameras import CameraReport
+from aegis.contracts.reviews import AlertState, Update
 from aegis.runtime.bus import Bus
 from aegis.runtime.consumers import consume
 
@@ -32,12 +33,16 @@ class Event:
     camera: str
     reason: str = ""
     sighting: Sighting | None = None
+    update: Update | None = None
     report: CameraReport | None = None
 
     def line(self) -> str:
         """Say it in one line for people."""
         if self.sighting is not None:
             return _alert_line(self.type, self.sighting)
+        if (told := self.update) is not None:
+            words = update_words(self.type, told.state, told.by, told.reason, told.step)
+            return f"{clock(told.updated_at)} {'DRILL ' * told.drill}{told.reference} {words}"
         stamp = clock(self.report.reported_at) if self.report else ""
         if self.type == cameras.ENDED and self.reason:
             return f"{stamp} camera {self.camera} {self.reason}"
@@ -61,6 +66,22 @@ def _alert_line(kind: str, seen: Sighting) -> str:
     return f"{clock(seen.captured_at)} {drill}{word} {seen.reference}: {who} at {seen.camera_name}, {sure}"
 
 
+def update_words(kind: str, state: AlertState, by: str, reason: str, step: int) -> str:
+    """Say what people and clocks did to an alert."""
+    match kind:
+        case reviews.ESCALATED:
+            return f"escalated to step {step}: nobody acknowledged it in time"
+        case reviews.CONFIRMED:
+            return f"confirmed by {by}{', the second person' * (state is AlertState.CONFIRMED_TWICE)}"
+        case reviews.DISMISSED:
+            return f"dismissed by {by}: {reason}"
+        case reviews.CORRECTED:
+            return "corrected: those who had been told of it were told that it was dismissed"
+        case reviews.EXPIRED:
+            return "expired: nobody may act on it any more"
+    return f"acknowledged by {by}"
+
+
 def parse(data: bytes) -> Event:
     """Read an event.
 
@@ -72,6 +93,9 @@ def parse(data: bytes) -> Event:
     if event.type in ALERT_WORDS:
         sighting = cloudevents.from_data(Sighting, event.data)
         return Event(raw=data, type=event.type, camera=sighting.camera, sighting=sighting)
+    if event.type in reviews.EVENT_TYPES:
+        update = cloudevents.from_data(Update, event.data)
+        return Event(raw=data, type=event.type, camera="", update=update)
     report = cloudevents.from_data(CameraReport, event.data)
     return Event(raw=data, type=event.type, camera=report.camera, reason=report.reason, report=report)
 

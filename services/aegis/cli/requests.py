@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -64,15 +64,15 @@ def _check_files(config: BusConfig) -> None:
         raise CommandError(f"{config.key} is no key file; give one with --as") from None
 
 
-async def ask(bus: Bus, operation: str, request: object) -> Any:  # noqa: ANN401 - JSON
-    """Ask the registry and give its answer.
+async def ask(bus: Bus, operation: str, request: object, *, of: Callable[[str], str] = subjects.registry) -> Any:  # noqa: ANN401 - JSON
+    """Ask the registry, or another service by its subjects ``of``, and give its answer.
 
     Raises:
-        CommandError: with the registry's reason, or because it does not answer.
+        CommandError: with its reason, or because it does not answer.
 
     """
     try:
-        data = await bus.request(subjects.registry(operation), codec.encode(request), patience=ANSWER_SECONDS)
+        data = await bus.request(of(operation), codec.encode(request), patience=ANSWER_SECONDS)
     except BusUnavailableError as error:
         raise CommandError(f"{error}; it may have been done or not: look before you try again") from None
     except PayloadTooLargeError as error:

@@ -1,10 +1,11 @@
 """The registry: requests in, watchlist, cameras and policy out. Nobody else writes them.
 
     registry.<operation> ──► one leader ──► buckets watchlist, photos, cameras, cohort (sealed) and policy
-    site.yaml ───────────────────┘
+    site.yaml ───────────────────┘     └──► what people say of alerts: buckets users, votes (sealed), aegis.v1.alert.>
 
 Operations: camera-add, camera-remove, camera-list, watchlist-add, watchlist-remove, watchlist-list, pictures-show,
-cohort-part, cohort-use, cohort-show, cohort-remove, calibrate, state-set.
+cohort-part, cohort-use, cohort-show, cohort-remove, calibrate, state-set, user-add, user-remove, user-list,
+alert-review, alert-show.
 """
 
 import asyncio
@@ -30,13 +31,17 @@ from aegis.contracts.messages import (
     ShowPictures,
     UseCohort,
 )
+from aegis.contracts.people import AddUser, ShowAlert, SignedReview
 from aegis.registry import core
+from aegis.registry.alerts import Alerts
 from aegis.registry.cameras import Cameras
 from aegis.registry.cohort import Cohorts
 from aegis.registry.core import RequestError
 from aegis.registry.enrolment import Enroller
 from aegis.registry.people import People
+from aegis.registry.reviews import Reviews
 from aegis.registry.thresholds import Thresholds
+from aegis.registry.users import Users
 from aegis.registry.vault import Vault
 from aegis.runtime import sealing, site_file
 from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
@@ -81,6 +86,9 @@ class Registry:
         self._people = People(self.vault, enroller)
         self._cohorts = Cohorts(self.vault, *embedder)
         self._thresholds = Thresholds(self.vault, self._cohorts, *embedder)
+        self._users = Users(self.vault)
+        self.alerts = Alerts(bus, f"{reader}-alerts")
+        self._reviews = Reviews(self.vault, self._users, self.alerts)
         self.leases = Leases(bus, "registry", context.settings.replica, self._lead)
         self.leases.want([LEADER])
 
@@ -103,14 +111,24 @@ class Registry:
             "cohort-remove": self._operation(ListAll, self._remove_cohort),
             "calibrate": self._operation(ListAll, self._calibrate),
             "state-set": self._operation(SetState, self._set_state),
+            "user-add": self._operation(AddUser, self._users.add),
+            "user-remove": self._operation(Remove, self._users.remove),
+            "user-list": self._operation(ListAll, self._users.list_all),
+        }
+        # Who looks into an alert must not wait until a cohort was built; these keep their own order.
+        urgent: dict[str, Callable[[Msg], Awaitable[object]]] = {
+            "alert-review": self._operation(SignedReview, self._reviews.take),
+            "alert-show": self._operation(ShowAlert, self._reviews.show),
         }
         served = []
-        for name, operation in operations.items():
-            served.append(await self._bus.serve(subjects.registry(name), self._answer(operation, lease)))
+        for name, operation in (operations | urgent).items():
+            room = contextlib.nullcontext() if name in urgent else self._one_at_a_time
+            served.append(await self._bus.serve(subjects.registry(name), self._answer(operation, lease, room)))
         self._context.health.detail["leading"] = True
         log.info("leading")
         try:
             while True:
+                await self._reviews.finish()
                 await asyncio.sleep(LEARN_SECONDS)
                 await self._learn()
         finally:
@@ -131,13 +149,16 @@ class Registry:
         return run
 
     def _answer(
-        self, operation: Callable[[Msg], Awaitable[object]], lease: Lease
+        self,
+        operation: Callable[[Msg], Awaitable[object]],
+        lease: Lease,
+        room: contextlib.AbstractAsyncContextManager[None],
     ) -> Callable[[Msg], Awaitable[bytes | None]]:
         async def answer(message: Msg) -> bytes | None:
             if not lease.valid:
                 return None
             try:
-                async with self._one_at_a_time:
+                async with room:
                     body = await operation(message)
             except (
                 RequestError,
@@ -211,7 +232,7 @@ class Registry:
     async def _calibrate(self, _: ListAll) -> object:
         entries = self._people.entries()
         await self._thresholds.settle(entries)
-        return await self._thresholds.describe(entries)
+        return await self._reviews.dismissed(await self._thresholds.describe(entries), time.time())
 
     async def _learn(self) -> None:
         try:
@@ -236,6 +257,7 @@ class Registry:
             wanted = site_file.read(self._context.settings.site_file, os.environ)
             site, cameras = wanted.site(), wanted.cameras()
             self._thresholds.settings = wanted.calibration()
+            self._reviews.telling, self._reviews.zone = wanted.telling(), wanted.notify().zone
         except site_file.SiteFileError as error:
             raise StartError(str(error)) from None
         merged = core.merge_site(replace(site, run=self._context.settings.run), self.vault.site(), time.time())
@@ -265,6 +287,7 @@ async def build(context: Context[RegistrySettings]) -> AsyncIterator[None]:
         for mirror in service.vault.mirrors.values():
             await mirror.synced.wait()
         service.vault.check_key()
+        start(service.alerts.run())
         start(service.leases.run())
         yield
 

@@ -13,7 +13,7 @@ from aegis.runtime.policy import SITE
 log = logging.getLogger(__name__)
 
 M = TypeVar("M")
-MIRRORED = ("watchlist", "cameras", "policy", "cohort", "impostors")
+MIRRORED = ("watchlist", "cameras", "policy", "cohort", "impostors", "users", "votes")
 BUCKETS = (*MIRRORED, "photos", "evidence")
 
 
@@ -91,6 +91,11 @@ class Vault:
     async def write(self, bucket: str, key: str, record: object) -> None:
         """Seal and keep a record."""
         await self.put(bucket, key, codec.encode(record))
+
+    async def create(self, bucket: str, key: str, record: object) -> None:
+        """Seal and keep a record of which there is none yet; ConflictError if there is."""
+        sealed = self._sealer.seal(bucket, key, codec.encode(record))
+        await self._caught_up(bucket, await self._buckets[bucket].create(key, sealed))
 
     async def put(self, bucket: str, key: str, plain: bytes) -> None:
         """Seal and keep a blob."""

@@ -47,9 +47,12 @@ def write_site(directory: Path, cameras: str = "", *, state: str = "armed") -> N
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Process]:
+def process(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models_dir: Path
+) -> Iterator[Process]:
+    """Run a registry; a test module's ``POLICY`` is added to its site file."""
     directory = tmp_path_factory.mktemp("registry")
-    write_site(directory)
+    write_site(directory, getattr(request.module, "POLICY", ""))
     settings = {
         "AEGIS_SITE_FILE": str(directory / "site.yaml"),
         "AEGIS_MODELS_DIR": str(models_dir),

@@ -10,13 +10,17 @@ from aegis.cli import calibration, site
 from aegis.contracts.messages import SiteRecord, SiteState
 
 BUILT = 1_780_000_000.0
+NEVER: dict[str, Any] = {"count": 0, "seconds": 60.0, "a_week": None, "entries": {}, "problem": ""}
 CATEGORY: dict[str, Any] = {
     "entries": 12, "threshold": 0.52, "accepted": 1.0, "expected": 0.416, "upper": 0.953, "basis": "extrapolated",
-    "problem": "", "would_have_alerted": 3,
+    "problem": "", "would_have_alerted": 3, "dismissed": NEVER,
 }  # fmt: skip
 FIXED = {**CATEGORY, "accepted": None, "basis": "measured", "threshold": 0.45, "expected": 2.1, "upper": 31.4}
 IN_SHADOW = "North is in shadow since {}: it would have alerted "
-UNKNOWN = {"entries": 0, "threshold": 0.5, "accepted": 0.5, "expected": None, "upper": None, "basis": "", "problem": ""}
+UNKNOWN = {
+    "entries": 0, "threshold": 0.5, "accepted": 0.5, "expected": None, "upper": None, "basis": "", "problem": "",
+    "dismissed": NEVER,
+}  # fmt: skip
 
 
 def found(**changes: Any) -> dict[str, Any]:
@@ -36,15 +40,22 @@ def test_every_category_is_one_row() -> None:
     assert lines[0] == f"scores:  normalised by a cohort of 858 people, as templates of sface.1, built {built}"
     assert lines[1] == "traffic: 5000 visits a week assumed; 12 faces followed in 0.1 days, too short to tell"
     barred, missing, empty = (line.split() for line in lines[4:7])
-    assert barred == [*["barred", "12", "0.520", "1", "0.42", "0.95", "the", "cohort,", "extrapolated", "3"]]
-    assert missing == [*["missing", "12", "0.450", "fixed", "2.1", "31", "the", "cohort", "3"]]
-    assert empty == [*["empty", "0", "0.500", "0.5", "-", "-", "-", "-"]]
+    assert barred == [*["barred", "12", "0.520", "1", "0.42", "0.95", "the", "cohort,", "extrapolated", "3", "0", "-"]]
+    assert missing == [*["missing", "12", "0.450", "fixed", "2.1", "31", "the", "cohort", "3", "0", "-"]]
+    assert empty == [*["empty", "0", "0.500", "0.5", "-", "-", "-", "-", "0", "-"]]
     assert len(lines) == 8
 
 
 def test_what_is_wrong_stands_below() -> None:
     lines = calibration.lines(found(categories={"barred": {**CATEGORY, "problem": "It cannot be."}}))
     assert lines[-1] == "barred: It cannot be."
+
+
+def test_dismissals_stand_in_the_row_and_by_entry_below() -> None:
+    dismissed = {"count": 9, "seconds": 2e6, "a_week": 2.72, "entries": {"p1": 2, "p2": 7}, "problem": "Too many."}
+    lines = calibration.lines(found(categories={"barred": {**CATEGORY, "dismissed": dismissed}}))
+    assert lines[4].split()[-2:] == ["9", "2.7"]
+    assert lines[-2:] == ["barred: Too many.", "barred: dismissed by entry: p2 7, p1 2"]
 
 
 @pytest.mark.parametrize(

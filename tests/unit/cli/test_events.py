@@ -6,11 +6,12 @@ import json
 import pytest
 
 from aegis.cli.events import clock, parse
-from aegis.contracts import alerts, cameras, cloudevents
+from aegis.contracts import alerts, cameras, cloudevents, reviews
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cameras import CameraReport
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import Severity
+from aegis.contracts.reviews import AlertState, Change, Update
 
 AT = 1_700_000_000.0
 SIGHTING = Sighting(
@@ -59,6 +60,38 @@ def test_a_camera_in_one_line(kind: str, words: str) -> None:
     assert event.line() == f"{clock(AT)} camera gate {said}"
     quiet = parse(cloudevents.dump(cameras.event(kind, "id1", dataclasses.replace(REPORT, reason=""))))
     assert quiet.line() == f"{clock(AT)} camera gate {words}"
+
+
+UPDATE = Update(
+    alert="k7q2mx-1", reference="K7Q-2MX", site="s", category="barred", entry="e", state=AlertState.RAISED,
+    updated_at=AT, by="Ann", reason="not her", step=2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "words"),
+    [
+        (reviews.ACKNOWLEDGED, AlertState.ACKNOWLEDGED, "acknowledged by Ann"),
+        (reviews.ACKNOWLEDGED, AlertState.CONFIRMED_ONCE, "acknowledged by Ann"),
+        (reviews.CONFIRMED, AlertState.CONFIRMED_ONCE, "confirmed by Ann"),
+        (reviews.CONFIRMED, AlertState.CONFIRMED_TWICE, "confirmed by Ann, the second person"),
+        (reviews.DISMISSED, AlertState.DISMISSED, "dismissed by Ann: not her"),
+        (reviews.ESCALATED, AlertState.ESCALATED, "escalated to step 2: nobody acknowledged it in time"),
+        (reviews.EXPIRED, AlertState.EXPIRED, "expired: nobody may act on it any more"),
+        (
+            reviews.CORRECTED,
+            AlertState.CORRECTED,
+            "corrected: those who had been told of it were told that it was dismissed",
+        ),
+    ],
+)
+@pytest.mark.parametrize("drill", [True, False])
+def test_what_became_of_an_alert_in_one_line(kind: str, state: AlertState, words: str, drill: bool) -> None:
+    update = dataclasses.replace(UPDATE, state=state, drill=drill)
+    raw = cloudevents.dump(Change(id="e", type=kind, update=update).event())
+    event = parse(raw)
+    assert (event.raw, event.type, event.update) == (raw, kind, update)
+    assert event.line() == f"{clock(AT)} {'DRILL ' if drill else ''}K7Q-2MX {words}"
 
 
 def broken(**changes: object) -> bytes:
