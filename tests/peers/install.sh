@@ -1,11 +1,13 @@
 #!/bin/sh
-# Install the test peers that come from Debian, where this may be done: a GStreamer RTSP server and Chromium.
+# Install the test peers that come from Debian, where this may be done: a GStreamer RTSP server, Chromium, Kannel and MQTT clients.
 set -u
 missing=""
 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' 2>/dev/null ||
     missing="gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good
         gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+{ [ -x /usr/sbin/bearerbox ] && [ -x /usr/lib/kannel/test/fakesmsc ]; } || missing="$missing kannel kannel-extras"
+command -v mosquitto_sub >/dev/null 2>&1 || missing="$missing mosquitto-clients"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "not installed, so some tests will skip:" $missing

@@ -1,8 +1,10 @@
 """A webhook receiver for the tests that checks signatures by itself and answers what it was told to."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
+import random
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -31,6 +33,12 @@ class WebhookReceiver:
     received: list[Received] = field(default_factory=list)
     answers: dict[str, deque[tuple[int, dict[str, str]]]] = field(default_factory=lambda: defaultdict(deque))
     always: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    flaps: float = 0.0
+    """Share of requests that are answered 503 without being taken."""
+    taken: list[Received] = field(default_factory=list)
+    """Those that were answered with success."""
+    hold: asyncio.Event | None = None
+    """Until it is set, nobody is answered."""
     port: int = 0
     _runner: web.AppRunner | None = None
 
@@ -56,9 +64,16 @@ class WebhookReceiver:
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.received.append(Received(request.path, time.time(), headers, body, self._genuine(headers, body)))
+        received = Received(request.path, time.time(), headers, body, self._genuine(headers, body))
+        self.received.append(received)
+        if self.hold is not None:
+            await self.hold.wait()
         queue = self.answers[request.path]
         status, extra = queue.popleft() if queue else self.always.get(request.path, (204, {}))
+        if random.random() < self.flaps:
+            status = 503
+        if status < 300:
+            self.taken.append(received)
         return web.Response(status=status, headers=extra)
 
     def _genuine(self, headers: dict[str, str], body: bytes) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nats.errors import Error as BusError
 
-from aegis.cli import alerts, calibration, cohort, demo, models, requests, site, up
+from aegis.cli import alerts, calibration, cohort, demo, models, notify, requests, site, up, users
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State, default_state
 
@@ -20,7 +20,10 @@ ASKING = {
     "watchlist": requests.watchlist,
     "cohort": cohort.cohort,
     "alerts": alerts.alerts,
+    "user": users.users,
     "calibrate": calibration.calibrate,
+    "notify": notify.notify,
+    "drill": notify.drill,
     "status": site.show_status,
     **dict.fromkeys(site.STATES, site.set_state),
 }
@@ -56,18 +59,11 @@ def parser() -> argparse.ArgumentParser:
 
     _cohort(commands.add_parser("cohort", help="people who are never on the list, to compare with"), common)
 
-    actions = commands.add_parser("alerts", help="alerts of the running system").add_subparsers(
-        dest="action", required=True
-    )
-    shadow = argparse.ArgumentParser(add_help=False)
-    shadow.add_argument("--shadow", action="store_true", help="those that a site in shadow would have raised")
-    actions.add_parser("list", parents=[common, listed, shadow], help="all that are kept, sightings too")
-    picture = actions.add_parser("picture", parents=[common], help="the pictures behind one, to compare")
-    picture.add_argument("reference", metavar="REFERENCE", help="as in the mail, for example K7Q-2MX")
-    picture.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write them")
-    actions.add_parser(
-        "follow", parents=[common, listed, shadow], help="as they happen; one CloudEvent a line with --json"
-    )
+    _alerts(commands.add_parser("alerts", help="alerts of the running system"), common, listed)
+
+    _user(commands.add_parser("user", help="people who may review alerts"), common, listed)
+
+    _notify(commands, common)
 
     commands.add_parser(
         "calibrate", parents=[common, listed], help="derive the thresholds anew, and say what comes of it"
@@ -119,12 +115,59 @@ def _watchlist(
     remove.add_argument("id", metavar="ID")
 
 
+def _alerts(command: argparse.ArgumentParser, common: argparse.ArgumentParser, listed: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    shadow = argparse.ArgumentParser(add_help=False)
+    shadow.add_argument("--shadow", action="store_true", help="those that a site in shadow would have raised")
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("reference", metavar="REFERENCE", help="as in the mail, for example K7Q-2MX")
+    actions.add_parser("list", parents=[common, listed, shadow], help="all that are kept, sightings too")
+    picture = actions.add_parser("picture", parents=[common, named], help="the pictures behind one, to compare")
+    picture.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write them")
+    actions.add_parser(
+        "follow", parents=[common, listed, shadow], help="as they happen; one CloudEvent a line with --json"
+    )
+    actions.add_parser(
+        "show", parents=[common, named, listed], help="how one stands; with --as, what you may know of others' views"
+    )
+    actions.add_parser("ack", parents=[common, named], help="say that you have seen it and are looking into it")
+    actions.add_parser("confirm", parents=[common, named], help="say that you have compared, and it is this person")
+    dismiss = actions.add_parser("dismiss", parents=[common, named], help="say that it is a mistake")
+    dismiss.add_argument("--reason", required=True, metavar="TEXT", help="why, to everyone who was told")
+
+
+def _user(command: argparse.ArgumentParser, common: argparse.ArgumentParser, listed: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    add = actions.add_parser("add", parents=[common], help="make a key for a person who may review alerts")
+    add.add_argument("name", metavar="NAME", help="the person's name, as others will read it")
+    add.add_argument("--out", type=Path, metavar="FILE", help="where to write the key; a file of the name otherwise")
+    actions.add_parser("list", parents=[common, listed], help="all of them")
+    remove = actions.add_parser("remove", parents=[common], help="take that away from a person")
+    remove.add_argument("id", metavar="ID")
+
+
 def _cohort(command: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", parents=[common], help="embed photos of people here, and use their templates")
     build.add_argument("folder", type=Path, metavar="FOLDER", help="PERSON/PHOTO, or one photo of each person")
     actions.add_parser("show", parents=[common], help="how large it is, of which embedder, when it was built")
     actions.add_parser("remove", parents=[common], help="forget it")
+
+
+def _notify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    actions = commands.add_parser("notify", help="who is told of alerts").add_subparsers(dest="action", required=True)
+    test = actions.add_parser("test", parents=[common], help="send a person a marked test, and say what became of it")
+    test.add_argument("person", metavar="PERSON", help="the key in the site file's section notify.people")
+    test.add_argument("--via", default="", metavar="CHANNEL", help="by this alone: email, sms, webhook or other")
+    explain = actions.add_parser("explain", parents=[common], help="who was told of an alert, and why not the others")
+    explain.add_argument("reference", metavar="REFERENCE", help="as in the mail, for example K7Q-2MX")
+    explain.add_argument("--json", action="store_true", help="as JSON")
+    drill = commands.add_parser("drill", parents=[common], help="raise an exercise, and time it until a human answers")
+    drill.add_argument("--category", default="", help="one of the site file's categories; by default its first")
+    drill.add_argument("--camera", default="", metavar="ID", help="where nobody is seen; by default the first camera")
+    drill.add_argument(
+        "--wait", type=_at_least_one, default=600, metavar="SECONDS", help="for an answer; it exits 1 without one"
+    )
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:

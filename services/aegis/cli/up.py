@@ -63,7 +63,7 @@ def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
     try:
         site = site_file.read(config.resolve(), os.environ)
         site.check()
-        whip = site.whip()
+        whip, mqtt = site.whip(), site.mqtt()
         sealing.load_or_create(site_key_file())
     except (SiteFileError, sealing.SealError) as error:
         raise CommandError(str(error), 2) from None
@@ -72,7 +72,9 @@ def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
     if problem := bus_server.check_store(state.directory):
         raise CommandError(f"the state directory cannot be used: {problem}; mend that, or give another --state", 2)
     with _only_one(state):
-        _check_port(whip.host, whip.port, needed=any(camera.url.startswith("whip:") for camera in site.cameras()))
+        if mqtt:
+            _check_port("mqtt", *mqtt, needed=True)
+        _check_port("whip", whip.host, whip.port, needed=any(c.url.startswith("whip:") for c in site.cameras()))
     ensure_models()
     state.logs.mkdir(exist_ok=True, mode=0o700)
     running = Running(
@@ -187,7 +189,7 @@ def _only_one(state: State) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def _bus(plan: Plan) -> AsyncIterator[Bus]:
     """Run the bus, with every stream declared, also after it was away."""
-    server = bus_server.prepare(plan.state.bus_directory, plan.running.port)
+    server = bus_server.prepare(plan.state.bus_directory, plan.running.port, plan.site.mqtt())
     child = Child("nats-server", server.command(), dict(os.environ), plan.state.logs / "nats-server.out", say)
     plan.children[child.name] = child
     supervising = asyncio.create_task(child.run())
@@ -271,13 +273,13 @@ async def _watch_room(plan: Plan) -> None:
         await asyncio.sleep(ROOM_SECONDS)
 
 
-def _check_port(host: str, port: int, *, needed: bool) -> None:
+def _check_port(section: str, host: str, port: int, *, needed: bool) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            choose = "choose another under whip: listen: in the site file"
+            choose = f"choose another under {section}: listen: in the site file"
             if needed:
-                raise CommandError(f"whip: {host}:{port} cannot be used ({error.strerror}); {choose}", 2) from None
+                raise CommandError(f"{section}: {host}:{port} cannot be used ({error.strerror}); {choose}", 2) from None
             say(f"note: no browser or phone can be a camera, since {host}:{port} is not free; {choose}")

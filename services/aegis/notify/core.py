@@ -4,15 +4,15 @@ import base64
 import binascii
 import datetime as dt
 import email.utils
-import hashlib
 import hmac
 import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aegis.contracts import alerts, cloudevents, codec, subjects
+from aegis.contracts import alerts, cloudevents, codec, reviews, subjects
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cloudevents import CloudEvent
+from aegis.contracts.reviews import Update
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
@@ -22,6 +22,14 @@ LATEST = 253_402_300_799.0
 """The last second of the year 9999, beyond which no calendar goes."""
 INVISIBLE = frozenset("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
 """Characters that reorder or hide the text around them."""
+REVIEWED = (
+    reviews.ACKNOWLEDGED,
+    reviews.CONFIRMED,
+    reviews.DISMISSED,
+    reviews.ESCALATED,
+    reviews.EXPIRED,
+    reviews.CORRECTED,
+)
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks a secret in base64
 
 
@@ -38,21 +46,29 @@ class TryAgainError(Exception):
         super().__init__(problem)
 
 
+class UnsureError(TryAgainError):
+    """It may have been taken: the provider is to be asked before it is handed over again."""
+
+
 class NeverError(Exception):
     """The recipient refuses this for good."""
 
 
+class CannotTellError(Exception):
+    """The provider has no way to tell whether it has been given something already."""
+
+
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """News to be told: the event, its data, and its JSON as it came."""
+class Told:
+    """An event of an alert's story that somebody may have to be told of: a new alert, or what became of one."""
 
     event: CloudEvent
-    sighting: Sighting
     body: bytes
+    data: Sighting | Update
 
 
-def read(body: bytes) -> Alert | None:
-    """Read an event of an alert's story; None if it is not news.
+def read(body: bytes) -> Told | None:
+    """Read an event of an alert's story; None if it is of no concern here.
 
     Raises:
         DecodeError: it is malformed.
@@ -60,23 +76,24 @@ def read(body: bytes) -> Alert | None:
     """
     try:
         event = cloudevents.load(body)
-        if event.type != alerts.RAISED:
+        data: Sighting | Update
+        if event.type == alerts.RAISED:
+            data = cloudevents.from_data(Sighting, event.data)
+        elif event.type in REVIEWED:
+            data = cloudevents.from_data(Update, event.data)
+        else:
             return None
         subjects.token(event.id, "the event's id")
-        sighting = cloudevents.from_data(Sighting, event.data)
+        subjects.token(data.alert, "the alert's id")
     except codec.DecodeError:
         raise
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise codec.DecodeError("CloudEvent", str(error) or type(error).__name__) from None
-    for name in ("captured_at", "raised_at", "expires_at"):
-        if not 0 <= getattr(sighting, name) <= LATEST:
-            raise codec.DecodeError("Sighting", "is no time of our calendar", name)
-    return Alert(event, sighting, body)
-
-
-def recipient_token(channel: str, address: str) -> str:
-    """Give the name of a recipient on the bus, which does not tell the address to who merely reads subjects."""
-    return hashlib.sha256(f"{channel}\n{address}".encode()).hexdigest()[:16]
+    if isinstance(data, Sighting):
+        for name in ("captured_at", "raised_at", "expires_at"):
+            if not 0 <= getattr(data, name) <= LATEST:
+                raise codec.DecodeError("Sighting", "is no time of our calendar", name)
+    return Told(event, body, data)
 
 
 def repeat_id(event: str, recipient: str) -> str:

@@ -1,4 +1,4 @@
-"""Mail: an alert to one address, over SMTP with verified TLS. The one place that speaks to a mail server."""
+"""Mail: news to one address, over SMTP with verified TLS. The one place that speaks to a mail server."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,14 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from aegis.contracts.deliveries import NewsKind
 from aegis.contracts.messages import Severity
+from aegis.contracts.telling import Contact
 from aegis.notify import core, words
-from aegis.notify.core import Alert, NeverError, TryAgainError
+from aegis.notify.channel import CannotBeAsked, Handed, News
+from aegis.notify.core import NeverError, TryAgainError
 from aegis.notify.pictures import Album, Pictures
-from aegis.runtime.site_file import EmailConfig
+from aegis.runtime.site_notify import EmailConfig
 
 SECONDS = 8.0
 """How long a mail server may take for one mail."""
@@ -42,24 +45,35 @@ class MailServer:
     password: str | None = field(default=None, repr=False)
 
 
-class EmailChannel:
-    """Tells one address. ``album`` is None where the site sends no pictures."""
+class EmailChannel(CannotBeAsked):
+    """One mail server. ``album`` is None where the site sends no pictures."""
 
     name = "email"
 
-    def __init__(
-        self, server: MailServer, tls: ssl.SSLContext, sender: Address, to: Address, album: Album | None
-    ) -> None:
-        self._server = server
-        self._tls = tls
-        self._sender = sender
-        self._to = to
-        self._album = album
-        self._hidden = (to.addr_spec, server.password or "")
-        self.token = core.recipient_token(self.name, to.addr_spec)
-        self.label = core.mask_address(to.addr_spec)
+    def __init__(self, config: EmailConfig, album: Album | None, zone: dt.tzinfo) -> None:
+        """Take the settings.
 
-    async def tell(self, alert: Alert) -> None:
+        Raises:
+            ValueError: one is wrong; the text holds no secret.
+
+        """
+        self._server = parse_server(config.smtp)
+        try:
+            self._tls = ssl.create_default_context(cafile=str(config.ca) if config.ca else None)
+        except (OSError, ssl.SSLError) as error:
+            raise ValueError(f"ca: {config.ca} holds no certificate: {error.strerror or error}") from None
+        self._sender = parse_address(config.sender, "from")
+        self._album = album if config.pictures else None
+        self._zone = zone
+        self.rate = config.rate
+
+    def provider(self, contact: Contact) -> str:  # noqa: ARG002 - one server for all
+        return f"the mail server {self._server.host}:{self._server.port}"
+
+    def label(self, contact: Contact) -> str:
+        return core.mask_address(contact.address)
+
+    async def tell(self, contact: Contact, news: News) -> Handed:
         """Hand one mail over; returns once the server has taken it.
 
         Raises:
@@ -67,36 +81,33 @@ class EmailChannel:
             NeverError: the server refuses it for good.
 
         """
-        pictures = await self._album.of(alert.sighting) if self._album else None
-        mail = self._compose(alert, pictures)
+        to = parse_address(contact.address, "to")
+        hidden = (to.addr_spec, self._server.password or "")
+        wanted = self._album is not None and news.kind is NewsKind.ALERT
+        pictures = await self._album.of(news.sighting) if self._album and wanted else None
+        mail = self._compose(to, news, pictures)
         try:
-            await self._hand_over(mail)
+            await self._hand_over(mail, to)
         except aiosmtplib.SMTPAuthenticationError as error:
-            raise TryAgainError(self._said(f"login refused: {error.code}", error.message), setup=True) from None
+            raise TryAgainError(_said(hidden, f"login refused: {error.code}", error.message), setup=True) from None
         except aiosmtplib.SMTPRecipientsRefused as error:
             refusal = error.recipients[0]
-            raise self._judge(refusal.code, refusal.message) from None
+            raise _judge(hidden, refusal.code, refusal.message) from None
         except aiosmtplib.SMTPResponseException as error:
-            raise self._judge(error.code, error.message) from None
+            raise _judge(hidden, error.code, error.message) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            raise self._away(error) from None
+            raise self._away(hidden, error) from None
+        return Handed(detail="the mail server has taken it")
 
-    def _judge(self, code: int, said: str) -> TryAgainError | NeverError:
-        kind = NeverError if code >= 500 else TryAgainError  # noqa: PLR2004 - SMTP's classes
-        return kind(self._said(str(code), said))
-
-    def _away(self, error: Exception) -> TryAgainError:
+    def _away(self, hidden: tuple[str, ...], error: Exception) -> TryAgainError:
         where = f"{self._server.host}:{self._server.port}"
         if (certificate := _certificate_error(error)) is not None:
             problem = f"the certificate of {where} is not trusted: {certificate.verify_message}"
-            return TryAgainError(self._said(problem), setup=True)
+            return TryAgainError(_said(hidden, problem), setup=True)
         known = isinstance(error, OSError | TimeoutError)
-        return TryAgainError(self._said(where, str(error) or type(error).__name__), setup=not known)
+        return TryAgainError(_said(hidden, where, str(error) or type(error).__name__), setup=not known)
 
-    def _said(self, *parts: str) -> str:
-        return core.detail(" ".join(parts), *self._hidden)
-
-    async def _hand_over(self, mail: EmailMessage) -> None:
+    async def _hand_over(self, mail: EmailMessage, to: Address) -> None:
         server = self._server
         client = aiosmtplib.SMTP(
             hostname=server.host,
@@ -112,28 +123,27 @@ class EmailChannel:
         try:
             async with asyncio.timeout(SECONDS):
                 await client.connect()
-                await client.send_message(mail, sender=self._sender.addr_spec, recipients=[self._to.addr_spec])
+                await client.send_message(mail, sender=self._sender.addr_spec, recipients=[to.addr_spec])
             # The mail is taken: nothing that goes wrong with the farewell may send it again.
             with contextlib.suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
                 await client.quit(timeout=QUIT_SECONDS)
         finally:
             client.close()
 
-    def _compose(self, alert: Alert, pictures: Pictures | None) -> EmailMessage:
-        seen = alert.sighting
-        identity = core.repeat_id(alert.event.id, self.token)
-        cids = {name: f"{name}.{identity}@{self._sender.domain}" for name in ("probe", "photo")}
+    def _compose(self, to: Address, news: News, pictures: Pictures | None) -> EmailMessage:
+        seen = news.sighting
+        cids = {name: f"{name}.{news.identity}@{self._sender.domain}" for name in ("probe", "photo")}
         found = {name for name in cids if pictures and getattr(pictures, name)}
         shown = words.Shown(**{name: cids[name] if name in found else None for name in cids}) if pictures else None
-        text = words.compose(seen, zone=_local_zone(), shown=shown)
+        text = words.of(news, zone=self._zone, shown=shown)
         mail = EmailMessage(policy=email.policy.SMTP)
         mail["Subject"] = text.subject
         mail["From"] = self._sender
-        mail["To"] = self._to
+        mail["To"] = to
         mail["Date"] = email.utils.formatdate(time.time(), localtime=True)
-        mail["Message-ID"] = f"<{identity}@{self._sender.domain}>"
+        mail["Message-ID"] = f"<{news.identity}@{self._sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
-        if seen.severity in URGENT and not seen.drill:
+        if news.kind is NewsKind.ALERT and seen.severity in URGENT and not seen.drill:
             mail["Importance"] = "high"
         mail.set_content(text.plain, cte="quoted-printable")
         mail.add_alternative(text.html, subtype="html", cte="quoted-printable")
@@ -146,21 +156,13 @@ class EmailChannel:
         return mail
 
 
-def open_email(config: EmailConfig, album: Album) -> list[EmailChannel]:
-    """Make a channel for each address.
+def _said(hidden: tuple[str, ...], *parts: str) -> str:
+    return core.detail(" ".join(parts), *hidden)
 
-    Raises:
-        ValueError: a setting is wrong; the text holds no secret.
 
-    """
-    server = parse_server(config.smtp)
-    try:
-        tls = ssl.create_default_context(cafile=str(config.ca) if config.ca else None)
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"ca: {config.ca} holds no certificate: {error.strerror or error}") from None
-    sender = parse_address(config.sender, "from")
-    shown = album if config.pictures else None
-    return [EmailChannel(server, tls, sender, parse_address(to, "to"), shown) for to in config.to]
+def _judge(hidden: tuple[str, ...], code: int, said: str) -> TryAgainError | NeverError:
+    kind = NeverError if code >= 500 else TryAgainError  # noqa: PLR2004 - SMTP's classes
+    return kind(_said(hidden, str(code), said))
 
 
 def parse_address(text: str, what: str) -> Address:
@@ -211,9 +213,3 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__
     return error
-
-
-def _local_zone() -> dt.tzinfo:
-    zone = dt.datetime.now(dt.UTC).astimezone().tzinfo
-    assert zone is not None  # noqa: S101 - astimezone() always sets one
-    return zone

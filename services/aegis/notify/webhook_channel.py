@@ -1,31 +1,44 @@
-"""Webhooks: an alert as it stands on the bus, posted and signed as Standard Webhooks 1.0 says."""
+"""Webhooks: an event as it stands on the bus, posted and signed as Standard Webhooks 1.0 says."""
 
 import time
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from aegis.contracts import cloudevents
+from aegis.contracts.deliveries import DeliveryState
+from aegis.contracts.telling import Contact
 from aegis.notify import core
-from aegis.notify.core import Alert, TryAgainError
-from aegis.runtime.site_file import WebhookConfig
+from aegis.notify.channel import CannotBeAsked, Handed, News
+from aegis.notify.core import TryAgainError
 
 SECONDS = 5.0
 
 
-class WebhookChannel:
-    """Tells one address of the web."""
+class WebhookChannel(CannotBeAsked):
+    """Posts to addresses of the web, each a provider of its own."""
 
     name = "webhook"
+    rate = 200.0
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, key: bytes) -> None:
+    def __init__(self, session: aiohttp.ClientSession, contacts: Iterable[Contact]) -> None:
+        """Take the receivers.
+
+        Raises:
+            ValueError: a setting is wrong; the text holds no secret.
+
+        """
         self._session = session
-        self._url = url
-        self._key = key
-        self.token = core.recipient_token(self.name, url)
-        self.label = core.mask_url(url)
+        self._keys = {contact.address: _signing_key(contact) for contact in contacts if contact.channel == self.name}
 
-    async def tell(self, alert: Alert) -> None:
+    def provider(self, contact: Contact) -> str:
+        return f"the webhook {self.label(contact)} ({contact.token[:6]})"
+
+    def label(self, contact: Contact) -> str:
+        return core.mask_url(contact.address)
+
+    async def tell(self, contact: Contact, news: News) -> Handed:
         """Post one event; returns once it was answered with success.
 
         Raises:
@@ -34,27 +47,29 @@ class WebhookChannel:
 
         """
         now = time.time()
-        identity = core.repeat_id(alert.event.id, self.token)
         headers = {
             "Content-Type": cloudevents.CONTENT_TYPE,
-            "webhook-id": identity,
+            "webhook-id": news.identity,
             "webhook-timestamp": str(int(now)),
-            "webhook-signature": core.signature(self._key, identity, int(now), alert.body),
+            "webhook-signature": core.signature(self._keys[contact.address], news.identity, int(now), news.body),
         }
         try:
             async with self._session.post(
-                self._url, data=alert.body, headers=headers, allow_redirects=False
+                contact.address, data=news.body, headers=headers, allow_redirects=False
             ) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After")
         except TimeoutError:
             raise TryAgainError(f"no answer within {SECONDS:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
             reason = getattr(error.certificate_error, "verify_message", "")
-            raise TryAgainError(f"the certificate of {self.label} is not trusted: {reason}", setup=True) from None
+            raise TryAgainError(
+                f"the certificate of {self.label(contact)} is not trusted: {reason}", setup=True
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise TryAgainError(core.detail(f"cannot be reached: {reason}", self._url)) from None
+            raise TryAgainError(core.detail(f"cannot be reached: {reason}", contact.address)) from None
         core.judge_status(status, retry_after, now)
+        return Handed(state=DeliveryState.DELIVERED, detail=f"HTTP {status}")
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -66,22 +81,15 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-def open_webhook(config: WebhookConfig, session: aiohttp.ClientSession) -> WebhookChannel:
-    """Make a channel.
-
-    Raises:
-        ValueError: a setting is wrong; the text holds no secret.
-
-    """
+def _signing_key(contact: Contact) -> bytes:
     try:
-        parts = urlsplit(config.url)
+        parts = urlsplit(contact.address)
         usable = bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
         raise ValueError("webhooks: an url has no usable host and port")
     try:
-        key = core.signing_key(config.secret)
+        return core.signing_key(contact.secret)
     except ValueError as error:
-        raise ValueError(f"webhooks: {core.mask_url(config.url)}: {error}") from None
-    return WebhookChannel(session, config.url, key)
+        raise ValueError(f"webhooks: {core.mask_url(contact.address)}: {error}") from None

@@ -1,10 +1,12 @@
-"""An alert in plain words: the subject, the text and the HTML of its mail."""
+"""News in plain words: the subject, the text and the HTML of its mail."""
 
 import datetime as dt
 import html
 from dataclasses import dataclass
 
 from aegis.contracts.alerts import Sighting
+from aegis.contracts.deliveries import NewsKind
+from aegis.notify.channel import News
 from aegis.notify.core import one_line
 
 CLEARLY_ABOVE = 0.1
@@ -41,6 +43,53 @@ def compose(seen: Sighting, *, zone: dt.tzinfo, shown: Shown | None) -> Words:
     rows = _rows(seen, zone)
     where_to_look = _pictures(seen, shown)
     return Words(_subject(seen, zone), _plain(seen, rows, where_to_look), _html(seen, rows, where_to_look, shown))
+
+
+def of(news: News, *, zone: dt.tzinfo, shown: Shown | None = None) -> Words:
+    """Say news of any kind; as :func:`compose` for an alert."""
+    if news.kind is NewsKind.ALERT:
+        return compose(news.sighting, zone=zone, shown=shown)
+    said = _test(news.sighting, zone) if news.kind is NewsKind.TEST else _correction(news, zone)
+    drill = news.sighting.drill and news.kind is NewsKind.CORRECTION
+    lines = [DRILL, "", *said.lines, "", DRILL] if drill else said.lines
+    mark = f'<p style="{_DRILL}">{DRILL}</p>\n' if drill else ""
+    text = "".join(f"<p>{html.escape(line)}</p>\n" for line in said.lines)
+    return Words(
+        f"{'[DRILL] ' if drill else ''}{said.subject}", "\n".join(lines) + "\n", _page(said.subject, mark + text)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    subject: str
+    lines: list[str]
+
+
+def _correction(news: News, zone: dt.tzinfo) -> _Said:
+    seen, update = news.sighting, news.update
+    who, reference = one_line(seen.person), one_line(seen.reference)
+    clock = dt.datetime.fromtimestamp(seen.captured_at, zone).strftime("%H:%M:%S")
+    by = f" by {one_line(update.by)}" if update and update.by else ""
+    reason = one_line(update.reason) if update and update.reason else "no reason was given"
+    return _Said(
+        f"CORRECTION {reference}: not {who} at {one_line(seen.camera_name)}",
+        [
+            f"The alert {reference} was dismissed{by}: {reason}.",
+            f"It said that {who} was seen at {one_line(seen.camera_name)}, {one_line(seen.site_name)}, at {clock}.",
+            "Take no action because of it. If you have begun to, stop, and tell whoever you told.",
+        ],
+    )
+
+
+def _test(seen: Sighting, zone: dt.tzinfo) -> _Said:
+    when = dt.datetime.fromtimestamp(seen.captured_at, zone)
+    return _Said(
+        f"[TEST] {one_line(seen.site_name)} can reach you",
+        [
+            f"This is a test of the alerts of {one_line(seen.site_name)}, sent at {when:%H:%M:%S %Z}.",
+            "Nobody was seen, and nothing is to be done.",
+        ],
+    )
 
 
 def how_sure(score: float, threshold: float, looks: int) -> str:
@@ -98,18 +147,25 @@ def _html(seen: Sighting, rows: list[tuple[str, str]], pictures: str, shown: Sho
         f'<tr><th scope="row" style="{_LABEL}">{label}</th><td style="{_CELL}">{html.escape(value)}</td></tr>'
         for label, value in rows
     )
-    title = html.escape(f"{one_line(seen.person)} seen at {one_line(seen.camera_name)}")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{title}</title></head>
-<body style="font-family:system-ui,sans-serif;font-size:16px;line-height:1.4">
-{drill}<h1 style="font-size:20px">{title}</h1>
+    title = f"{one_line(seen.person)} seen at {one_line(seen.camera_name)}"
+    return _page(
+        title,
+        f"""{drill}<h1 style="font-size:20px">{html.escape(title)}</h1>
 <table style="border-collapse:collapse">
 {table}
 </table>
 <p style="{_DUTY}">{DUTY}</p>
 {_images(seen, shown)}<p>{html.escape(pictures)}</p>
-{drill}</body>
+{drill}""",
+    )
+
+
+def _page(title: str, body: str) -> str:
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{html.escape(title)}</title></head>
+<body style="font-family:system-ui,sans-serif;font-size:16px;line-height:1.4">
+{body}</body>
 </html>
 """
 

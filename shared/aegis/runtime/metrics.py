@@ -44,6 +44,7 @@ SHADOW_ALERTS = _counter("aegis_shadow_alerts", "Events that would have been tol
 ALERT_LATENCY = _histogram("aegis_alert_latency_seconds", "From a capture to the alert on the bus", "since")
 DELIVERIES = _counter("aegis_deliveries", "Attempts to tell people and systems", "channel", "state")
 DELIVERY_LATENCY = _histogram("aegis_delivery_latency_seconds", "From the alert to its hand-over", "channel")
+RECEIPTS = _counter("aegis_receipts", "Receipts of SMS providers, by what became of them", "provider", "outcome")
 LEASES = _gauge("aegis_leases_held", "Cameras or partitions that this replica holds", "kind")
 DEAD = _counter("aegis_dead_letters", "Messages that could not be handled")
 

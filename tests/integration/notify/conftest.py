@@ -21,8 +21,9 @@ from tests.bus import Server, until
 from aegis.contracts import alerts, cloudevents, codec, subjects
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cloudevents import CloudEvent
-from aegis.contracts.messages import DeadLetter, DeliveryRecord, EntryRecord, Severity, Template
-from aegis.notify import core
+from aegis.contracts.deliveries import DeliveryRecord
+from aegis.contracts.messages import DeadLetter, EntryRecord, Severity, Template
+from aegis.contracts.telling import Contact
 from aegis.runtime import sealing, topology
 from aegis.runtime.buckets import Bucket
 from aegis.runtime.bus import Bus, BusUnavailableError
@@ -133,20 +134,22 @@ class World:
         await Bucket(self.match, "evidence").put(key, self.sealer.seal("evidence", key, draw(2, 112, 112, ".png")))
 
     async def delivery(self, event: CloudEvent, channel: str, address: str) -> DeliveryRecord | None:
-        subject = subjects.delivery(channel, event.id, core.recipient_token(channel, address))
+        """Give the newest record of telling an address of an event."""
+        token = Contact(person="", name="", channel=channel, address=address).token
+        subject = subjects.delivery(channel, event.data["alert"], event.id, token)
         message = await self.admin.last(subjects.DELIVERIES, subject)
         return codec.decode(DeliveryRecord, message.data or b"") if message else None
 
     async def delivered(self, event: CloudEvent, channel: str, address: str) -> DeliveryRecord:
-        """Wait until it is known what became of telling one recipient."""
+        """Wait until it is known what became of telling one address."""
         found: list[DeliveryRecord] = []
 
         async def known() -> bool:
             record = await self.delivery(event, channel, address)
-            found.extend([record] if record else [])
+            found.extend([record] if record and record.state.final else [])
             return bool(found)
 
-        await until(known, f"a record of telling {address}", 30.0)
+        await until(known, f"a final record of telling {address}", 30.0)
         return found[0]
 
     async def dead_letters(self) -> list[DeadLetter]:

@@ -15,8 +15,10 @@ from tests.integration.notify.conftest import World
 from tests.peers.mail_server import MailServer, make_certificate
 
 from aegis.contracts import cloudevents, subjects
+from aegis.contracts.deliveries import DeliveryState
+from aegis.contracts.telling import Contact
 from aegis.notify import core
-from aegis.notify.recipient import ACK_SECONDS
+from aegis.notify.courier import ACK_SECONDS
 
 GUARD, CHIEF, NURSE = "guard@north.example", "chief@north.example", "nurse@north.example"
 
@@ -70,7 +72,7 @@ async def test_a_mail_over_starttls_with_both_faces_side_by_side(world: World, t
         await world.store_probe("k1.probe")  # A moment after the alert, as match does.
         record = await world.delivered(event, "email", GUARD)
 
-    assert (record.state, record.attempts) == ("sent", 1)
+    assert (record.state, record.attempts) == (DeliveryState.SENT, 1)
     [mail] = server.of(GUARD)
     assert str(mail["Subject"]).startswith("[DRILL] Grace Hopper (barred) seen at Main lobby, ")
     assert mail["Message-ID"] == f"<{core.repeat_id(event.id, record.recipient)}@north.example>"
@@ -127,11 +129,11 @@ async def test_put_off_is_tried_again_and_refused_is_not(world: World, sink: Mai
     await world.start()
     event = await world.publish()
     nurse, chief, guard = [await world.delivered(event, "email", to) for to in (NURSE, CHIEF, GUARD)]
-    assert (nurse.state, nurse.attempts) == ("sent", 1)
-    assert chief.state == "failed"
+    assert (nurse.state, nurse.attempts) == (DeliveryState.SENT, 1)
+    assert chief.state is DeliveryState.FAILED
     assert "550" in chief.detail
     assert CHIEF not in chief.detail
-    assert (guard.state, guard.attempts) == ("sent", 2)
+    assert (guard.state, guard.attempts) == (DeliveryState.SENT, 2)
     assert len(sink.of(GUARD)) == len(sink.of(NURSE)) == 1
     [letter] = await world.dead_letters()
     assert letter.service == "notify"
@@ -146,7 +148,7 @@ async def test_a_mail_server_that_is_away_gets_its_mail_later(world: World, sink
     event = await world.publish()
     short = await world.publish(lasts=1.5)
     failed = await world.delivered(short, "email", GUARD)
-    assert failed.state == "failed"
+    assert failed.state is DeliveryState.FAILED
     status = await world.status()
     assert status["busy"] >= 1
     [detail] = status["detail"]["recipients"].values()
@@ -154,7 +156,7 @@ async def test_a_mail_server_that_is_away_gets_its_mail_later(world: World, sink
     assert str(sink.port) in detail["last_error"]
     await sink.start()
     record = await world.delivered(event, "email", GUARD)
-    assert record.state == "sent"
+    assert record.state is DeliveryState.SENT
     assert record.attempts > 1
     assert len(sink.of(GUARD)) == 1
 
@@ -170,7 +172,7 @@ async def test_a_killed_notify_tells_every_alert_and_a_repeat_can_be_recognised(
     await world.start()
     assert not await world.idle()
     for event in events:
-        assert (await world.delivered(event, "email", GUARD)).state == "sent"
+        assert (await world.delivered(event, "email", GUARD)).state is DeliveryState.SENT
     identities = [str(mail["Message-ID"]) for mail in sink.of(GUARD)]
     assert len(identities) == 6
     assert len(set(identities)) == 3
@@ -189,7 +191,7 @@ async def test_a_stopped_notify_gives_what_it_could_not_finish_to_the_next_at_on
     stopped = time.time()
     await world.start()
     record = await world.delivered(event, "email", GUARD)
-    assert record.state == "sent"
+    assert record.state is DeliveryState.SENT
     assert record.at - stopped < ACK_SECONDS / 2
 
 
@@ -204,7 +206,7 @@ async def test_a_bus_that_is_killed_and_comes_back_costs_nothing(world: World, s
     world.server.start()
     second = await world.publish()
     for event in (first, second):
-        assert (await world.delivered(event, "email", GUARD)).state == "sent"
+        assert (await world.delivered(event, "email", GUARD)).state is DeliveryState.SENT
     await until(world.idle, "nothing is left to do", 20.0)
     assert len(sink.of(GUARD)) == 2
 
@@ -213,16 +215,20 @@ async def test_what_was_told_is_not_told_again_when_the_bus_lost_its_consumer(wo
     world.configure({"email": world.mail_to(insecure(sink), GUARD)})
     await world.start()
     first = await world.publish()
-    record = await world.delivered(first, "email", GUARD)
-    durable = f"notify-email-{record.recipient}"
-    await world.admin.client.jetstream().delete_consumer(subjects.ALERTS, durable)
+    await world.delivered(first, "email", GUARD)
+    jetstream = world.admin.client.jetstream()
+    await jetstream.delete_consumer(subjects.DELIVERIES, "notify-email")
     second = await world.publish()
-    assert (await world.delivered(second, "email", GUARD)).state == "sent"
+    assert (await world.delivered(second, "email", GUARD)).state is DeliveryState.SENT
     await until(world.idle, "nothing is left to do")
     assert len(sink.mails) == 2
-    info = await world.admin.client.jetstream().consumer_info(subjects.ALERTS, durable)
-    assert info.delivered is not None
-    assert info.delivered.consumer_seq == 2  # It did read both again.
+
+    async def read_again() -> bool:
+        """Tell whether it read all records of both again: pending, sending, sent."""
+        info = await jetstream.consumer_info(subjects.DELIVERIES, "notify-email")
+        return info.delivered is not None and info.delivered.consumer_seq == 6
+
+    await until(read_again, "the consumer has read everything from the beginning")
 
 
 async def test_what_is_late_malformed_or_no_news_is_not_told_and_stops_nothing(world: World, sink: MailServer) -> None:
@@ -233,8 +239,8 @@ async def test_what_is_late_malformed_or_no_news_is_not_told_and_stops_nothing(w
     late = await world.publish(lasts=-1.0)
     await world.start()
     good = await world.publish()
-    assert (await world.delivered(late, "email", GUARD)).state == "expired"
-    assert (await world.delivered(good, "email", GUARD)).state == "sent"
+    assert (await world.delivered(late, "email", GUARD)).state is DeliveryState.EXPIRED
+    assert (await world.delivered(good, "email", GUARD)).state is DeliveryState.SENT
     await until(world.idle, "nothing is left to do")
     assert len(sink.mails) == 1
     letters = await world.dead_letters()
@@ -250,7 +256,7 @@ async def test_a_server_that_nobody_vouches_for_gets_nothing_and_the_log_says_wh
         await world.start()
         event = await world.publish(lasts=4.0)
         record = await world.delivered(event, "email", GUARD)
-    assert record.state == "failed"
+    assert record.state is DeliveryState.FAILED
     assert record.attempts > 1
     assert server.mails == []
     log = world.log.read_text()
@@ -265,7 +271,10 @@ async def test_a_hundred_alerts_reach_both_of_two_once(world: World, sink: MailS
     await until(lambda: len(sink.mails) >= 200, "all mails are there", 30.0)
     await until(world.idle, "nothing is left to do")
     for to in (GUARD, CHIEF):
-        expected = {f"<{core.repeat_id(e.id, core.recipient_token('email', to))}@north.example>" for e in events}
+        expected = {
+            f"<{core.repeat_id(e.id, Contact(person='', name='', channel='email', address=to).token)}@north.example>"
+            for e in events
+        }
         assert {str(mail["Message-ID"]) for mail in sink.of(to)} == expected
     assert len(sink.mails) == 200
 

@@ -9,6 +9,7 @@ from tests.integration.notify.conftest import World
 from tests.peers.webhook_receiver import WebhookReceiver
 
 from aegis.contracts import cloudevents
+from aegis.contracts.deliveries import DeliveryState
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
 
@@ -34,7 +35,7 @@ async def test_an_event_arrives_signed_and_unchanged_after_two_failures(
     await world.start()
     event = await world.publish()
     record = await world.delivered(event, "webhook", url)
-    assert (record.state, record.attempts) == ("sent", 3)
+    assert (record.state.value, record.attempts) == ("delivered", 3)
     assert len(receiver.received) == 3
     assert all(request.genuine for request in receiver.received)
     assert {request.body for request in receiver.received} == {cloudevents.dump(event)}
@@ -59,7 +60,12 @@ async def test_a_receiver_is_left_alone_as_long_as_it_asks_and_redirects_are_ref
     await world.start()
     event = await world.publish()
     states = {url: await world.delivered(event, "webhook", url) for url in (well, moved, gone, slow)}
-    assert [states[url].state for url in (well, moved, gone, slow)] == ["sent", "failed", "failed", "sent"]
+    assert [states[url].state.value for url in (well, moved, gone, slow)] == [
+        "delivered",
+        "failed",
+        "failed",
+        "delivered",
+    ]
     assert "redirects are not followed" in states[moved].detail
     assert states[well].attempts == 1
     first, second = receiver.at("/slow")
@@ -82,4 +88,4 @@ async def test_a_receiver_that_is_away_is_told_when_it_is_back(world: World, rec
 
     await until(put_off, "the first attempt failed")
     await receiver.start()
-    assert (await world.delivered(event, "webhook", url)).state == "sent"
+    assert (await world.delivered(event, "webhook", url)).state is DeliveryState.DELIVERED

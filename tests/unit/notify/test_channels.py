@@ -1,5 +1,6 @@
 """What is checked of the recipients' settings before anything is told."""
 
+import datetime as dt
 from pathlib import Path
 
 import cv2
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 from aegis.notify import email_channel, pictures
-from aegis.notify.email_channel import MailServer
-from aegis.runtime.site_file import EmailConfig
+from aegis.notify.email_channel import EmailChannel, MailServer
+from aegis.runtime.site_notify import EmailConfig
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "ca.pem", tmp_path / "none.pem"):
         config = EmailConfig(smtp="smtps://mail.example.org", to=("a@b.c",), sender="d@e.f", pictures=False, ca=path)
         with pytest.raises(ValueError, match=str(path)):
-            email_channel.open_email(config, pictures.Album.__new__(pictures.Album))
+            EmailChannel(config, None, dt.UTC)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(112, 112), (900, 600), (1, 5000), (5000, 1)])

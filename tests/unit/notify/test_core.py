@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis.contracts import alerts, cloudevents
+from aegis.contracts import alerts, cloudevents, reviews
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import Severity
+from aegis.contracts.reviews import AlertState, Update
+from aegis.contracts.telling import Contact
 from aegis.notify import core
 from aegis.notify.core import NeverError, TryAgainError
 
@@ -40,11 +42,22 @@ def test_an_alert_is_read_with_its_body_untouched() -> None:
     body = json.dumps(event()).encode()
     alert = core.read(body)
     assert alert is not None
-    assert alert.sighting == sighting()
+    assert alert.data == sighting()
     assert alert.body is body
 
 
-def test_only_what_was_raised_is_news() -> None:
+def test_what_became_of_an_alert_is_read() -> None:
+    update = Update(
+        alert="a1", reference="K7Q-2MX", site="north", category="barred", entry="e1",
+        state=AlertState.DISMISSED, updated_at=NOW, by="Ann", reason="not him",
+    )  # fmt: skip
+    document = event() | {"type": reviews.DISMISSED, "data": cloudevents.to_data(update)}
+    told = core.read(json.dumps(document).encode())
+    assert told is not None
+    assert told.data == update
+
+
+def test_nothing_else_is_of_concern() -> None:
     assert core.read(json.dumps(event(alerts.SIGHTED)).encode()) is None
     assert core.read(json.dumps(event("aegis.alert.reviewed.v1")).encode()) is None
 
@@ -140,10 +153,12 @@ def test_secrets_are_plain_or_marked_base64() -> None:
 
 
 def test_a_recipient_is_named_without_its_address() -> None:
-    token = core.recipient_token("email", "guard@example.org")
-    assert token == core.recipient_token("email", "guard@example.org")
-    assert token != core.recipient_token("webhook", "guard@example.org")
-    assert core.repeat_id("e1", token) != core.repeat_id("e2", token)
+    by_mail, by_hook = (
+        Contact(person="guard", name="Guard", channel=channel, address="guard@example.org").token
+        for channel in ("email", "webhook")
+    )
+    assert by_mail != by_hook
+    assert core.repeat_id("e1", by_mail) != core.repeat_id("e2", by_mail)
     assert core.mask_address("guard@example.org") == "g…@example.org"
     assert core.mask_url("https://u:p@hooks.example.org:8443/T0/secret?k=1") == "https://hooks.example.org:8443"
 

@@ -4,9 +4,13 @@ import datetime as dt
 from html.parser import HTMLParser
 from typing import Any
 
+from aegis.contracts import alerts
 from aegis.contracts.alerts import Sighting
+from aegis.contracts.deliveries import NewsKind
 from aegis.contracts.messages import Severity
+from aegis.contracts.reviews import AlertState, Update
 from aegis.notify import words
+from aegis.notify.channel import News
 from aegis.notify.words import Shown
 
 ZONE = dt.timezone(dt.timedelta(hours=1), "CET")
@@ -122,3 +126,35 @@ def test_nothing_in_a_name_becomes_markup_or_a_line_of_its_own() -> None:
     assert [tag for tag, _ in page.tags].count("img") == 2
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
     (said.subject + said.plain + said.html).encode()
+
+
+def news(kind: NewsKind, **changes: Any) -> News:
+    seen = sighting(**changes)
+    update = Update(
+        alert=seen.alert, reference=seen.reference, site=seen.site, category=seen.category, entry=seen.entry,
+        state=AlertState.DISMISSED, updated_at=SEEN + 60, by="Ann", reason="another person <b>\n",
+    )  # fmt: skip
+    event = alerts.event(alerts.RAISED, "e1", seen)
+    corrected = update if kind is NewsKind.CORRECTION else None
+    return News(
+        identity="e1-r1", kind=kind, sighting=seen, event=event, body=b"{}", expires_at=SEEN + 600, update=corrected
+    )
+
+
+def test_a_correction_takes_the_alert_back() -> None:
+    said = words.of(news(NewsKind.CORRECTION, drill=False), zone=ZONE)
+    assert said.subject == "CORRECTION K7Q-2MX: not Grace Hopper at Main lobby"
+    assert said.plain.startswith("The alert K7Q-2MX was dismissed by Ann: another person <b>.\n")
+    assert "Take no action" in said.plain
+    assert "another person <b>" in Page(said.html).said
+    drill = words.of(news(NewsKind.CORRECTION), zone=ZONE)
+    assert drill.subject.startswith("[DRILL] CORRECTION")
+    assert drill.plain.startswith(words.DRILL)
+    assert drill.plain.endswith(words.DRILL + "\n")
+
+
+def test_a_test_names_nobody_and_asks_for_nothing() -> None:
+    said = words.of(news(NewsKind.TEST), zone=ZONE)
+    assert said.subject == "[TEST] North School can reach you"
+    assert "Grace" not in said.plain + said.html
+    assert "nothing is to be done" in said.plain
