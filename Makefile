@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCKS := requirements/build.lock requirements/all.lock
 
-.PHONY: run test setup models tools check lock bench clean
+.PHONY: run test soak setup models tools check lock bench clean
 
 run: setup  ## the demonstration: a drill on this machine; WHIP=ADDRESS:8480 lets phones in
 	$(BIN)/aegis demo --state var/demo $(if $(WHIP),--whip $(WHIP))
 
 test: setup tools check  ## every check and every test
 	$(BIN)/pytest
+
+soak: setup tools  ## a thousand alerts through every channel while notify and the bus are killed
+	AEGIS_STORM_ALERTS=1000 $(BIN)/pytest --timeout 0 --log-cli-level WARNING tests/integration/notify/test_storm.py
 
 setup: $(INSTALLED) models
 
@@ -27,8 +30,9 @@ $(INSTALLED): pyproject.toml $(LOCKS)
 models: $(INSTALLED)
 	@$(BIN)/aegis models verify >/dev/null 2>&1 || $(BIN)/aegis models pull
 
-tools:  ## what some tests need from Debian; without it they skip, and in CI they fail
+tools:  ## what some tests need from Debian and npm; without it they skip, and in CI they fail
 	@sh tests/peers/install.sh
+	@sh tests/peers/npm.sh
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

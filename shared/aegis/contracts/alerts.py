@@ -30,38 +30,61 @@ LIFETIME = 600.0
 class Sighting:
     """A person of the list, seen: the data of both events of the story.
 
-    ``alert`` names the visit and stays the same in all its events; ``reference`` is its short form for people. An
-    alert that is raised again because it became more severe keeps both. ``chip`` and ``frame`` are keys of the sealed
-    probe and its frame in the bucket ``evidence``, empty in shadow.
+    An alert that is raised again because it became more severe keeps its name and reference.
     """
 
     alert: str
+    """The visit; the same in all its events."""
     reference: str
+    """Its short form for people, as ``K7Q-2MX``."""
     site: str
+    """The site's id."""
     site_name: str
+    """Its name for people."""
     category: str
+    """Why the person is on the list."""
     severity: Severity
     entry: str
+    """The person's id on the list."""
     person: str
+    """The person's name on the list."""
     camera: str
+    """The camera's id."""
     camera_name: str
+    """Its name for people."""
     captured_at: float
+    """When the track was last in view as of this event."""
     media_time: float | None = None
+    """Position in the file, in seconds, of a file camera."""
     first_captured_at: float
+    """When the first usable look of this track was captured."""
     score: float
+    """The cosine, less what both faces resemble everybody where there is a cohort, and already reduced by 0.05 where
+    one look alone decided."""
     threshold: float
+    """The category's threshold at that moment."""
     looks: int
+    """How many looks were weighed together."""
     track: str
+    """Camera, lease and track; of use in support only."""
     detector: str
+    """Id of the model that found the face."""
     embedder: str
+    """Version of the templates that were compared."""
     watchlist_version: int
+    """Grows with every change of the list."""
     cohort: str = ""
     """The cohort that normalised the score; empty for a plain cosine."""
     raised_at: float
+    """When the alert was raised."""
     expires_at: float
+    """Until when it can be acted on. After that it is history: show it, do not act."""
     drill: bool
+    """An exercise. Never act on it as if it were real."""
     chip: str
+    """Key of the sealed look in the bucket ``evidence``; empty in shadow."""
     frame: str
+    """Key of the sealed frame; empty in shadow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,25 @@ ENDED = "aegis.camera.ended.v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraReport:
-    """Data of a camera's events. ``reason`` is a sentence for people; it never holds a password."""
+    """Data of a camera's events.
+
+    A file that ended at this ``revision`` of its record and in this ``run`` is not played again.
+    """
 
     site: str
+    """The site's id."""
     camera: str
+    """The camera's id."""
     camera_name: str
+    """Its name for people."""
     reported_at: float
+    """When this was noticed."""
     reason: str = ""
+    """A sentence for people; never a password."""
     revision: int = 0
-    """Of the camera's record, with ``run`` of the running system: a file that ended in this run is not played again."""
+    """Of the camera's record."""
     run: str = ""
+    """Name of the running system."""
 
 
 def event(kind: str, identity: str, report: CameraReport) -> CloudEvent:

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nkeys
 
@@ -16,6 +18,7 @@ from aegis.runtime import topology
 from aegis.runtime.certificates import issue, write_private
 
 HOST = "127.0.0.1"
+MQTT_USER = "integrator"
 LEAST_ROOM = 1 << 20
 """Bytes that must be free: with less the server soon fails to write, and then stores nothing until it is restarted."""
 
@@ -26,6 +29,8 @@ class BusServer:
 
     directory: Path
     port: int
+    mqtt: tuple[str, int] | None = None
+    """Address and port for MQTT."""
 
     @property
     def url(self) -> str:
@@ -42,6 +47,14 @@ class BusServer:
     def key(self, role: str) -> Path:
         return self.directory / "keys" / f"{role}.nk"
 
+    @property
+    def mqtt_password(self) -> Path:
+        return self.directory / "keys" / "mqtt.password"
+
+    @property
+    def mqtt_ca(self) -> Path:
+        return self.directory / "mqtt" / "ca.pem"
+
     def command(self) -> list[str]:
         """Give the command that runs it: the server of the installed package, never another one of the machine."""
         binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
@@ -50,11 +63,15 @@ class BusServer:
         return [binary, "-c", str(self.config)]
 
 
-def prepare(directory: Path, port: int | None = None) -> BusServer:
-    """Write certificates, keys and configuration where they are missing or ending; the configuration always."""
+def prepare(directory: Path, port: int | None = None, mqtt: tuple[str, int] | None = None) -> BusServer:
+    """Write certificates, keys and configuration where they are missing or ending; the configuration always.
+
+    ``mqtt`` is the address and port to listen on for MQTT, if there is to be any.
+    """
     for folder in (directory, directory / "keys", directory / "jetstream"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    server = BusServer(directory, port or free_port())
+    _adopt(directory / "jetstream" / "jetstream")
+    server = BusServer(directory, port or free_port(), mqtt)
     issue(directory, "server", [HOST, "localhost"])
     public = {role: _key(server.key(role)) for role in topology.ROLES}
     write_private(server.config, _configuration(server, public).encode())
@@ -101,6 +118,13 @@ def room(directory: Path) -> int:
     return shutil.disk_usage(directory).free
 
 
+def _adopt(stores: Path) -> None:
+    """Take over what a bus without accounts has kept: it lies where the server keeps what belongs to none."""
+    nobodys, ours = stores / "$G", stores / topology.SITE
+    if nobodys.exists() and not ours.exists():
+        nobodys.rename(ours)
+
+
 def _key(path: Path) -> str:
     if not path.exists():
         seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
@@ -108,11 +132,54 @@ def _key(path: Path) -> str:
     return str(nkeys.from_seed(path.read_bytes().strip()).public_key.decode())
 
 
+def _password(path: Path) -> str:
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(24).encode())
+    return path.read_text().strip()
+
+
+def _mqtt_certificate(server: BusServer, host: str) -> None:
+    """Issue the certificate that MQTT clients see, anew if another address is listened on."""
+    folder = server.mqtt_ca.parent
+    folder.mkdir(exist_ok=True, mode=0o700)
+    issued = folder / "host"
+    if issued.exists() and issued.read_text() != host:
+        server.mqtt_ca.unlink(missing_ok=True)
+    issue(folder, "mqtt", list(dict.fromkeys([host, socket.gethostname(), "localhost"])))
+    write_private(issued, host.encode())
+
+
+def _mqtt(server: BusServer, accounts: dict[str, Any]) -> str:
+    """Add the user of MQTT to the integrators' account and give the listener's part of the configuration.
+
+    MQTT clients have no nkeys. The password stands here as in the file beside the keys, readable to the owner alone.
+    """
+    if server.mqtt is None:
+        return ""
+    host, port = server.mqtt
+    _mqtt_certificate(server, host)
+    accounts[topology.PUBLIC]["users"].append(
+        {
+            "user": MQTT_USER,
+            "password": _password(server.mqtt_password),
+            "allowed_connection_types": ["MQTT"],
+            "permissions": topology.mqtt_permissions(),
+        }
+    )
+    files = {
+        "cert_file": str(server.mqtt_ca.with_name("mqtt.pem")),
+        "key_file": str(server.mqtt_ca.with_name("mqtt.key")),
+    }
+    return f"mqtt: {json.dumps({'host': host, 'port': port, 'tls': files})}\n"
+
+
 def _configuration(server: BusServer, public: dict[str, str]) -> str:
     permissions = topology.server_permissions()
-    users = ",\n    ".join(
-        f"{{nkey: {public[role]}, permissions: {json.dumps(permissions[role])}}}" for role in topology.ROLES
-    )
+    accounts = topology.server_accounts()
+    for name, account in accounts.items():
+        roles = [role for role, may in topology.ROLES.items() if may.account == name]
+        account["users"] = [{"nkey": public[role], "permissions": permissions[role]} for role in roles]
+    mqtt = _mqtt(server, accounts)
     return f"""# Written anew at every start.
 listen: "{HOST}:{server.port}"
 server_name: aegis
@@ -131,12 +198,8 @@ jetstream {{
   max_file_store: 1TB
   sync_interval: always
 }}
-authorization {{
-  users: [
-    {users}
-  ]
-}}
-"""
+accounts: {json.dumps(accounts, indent=2)}
+{mqtt}"""
 
 
 def run(server: BusServer, log_file: Path) -> "subprocess.Popen[bytes]":

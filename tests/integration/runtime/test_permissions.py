@@ -26,8 +26,11 @@ LOOK = "aegis.v1.look.requested.3.lobby"
 ALERT = "aegis.v1.alert.north.barred.somebody"
 SHADOW = "aegis.v1.shadow.north.barred.somebody"
 CAMERA = "aegis.v1.camera.north.lobby"
-DELIVERY = "aegis.v1.delivery.email.a1.r1"
+DELIVERY = "aegis.v1.delivery.email.a1.e1.r1"
+CAP = "aegis.v1.cap.north.barred.somebody"
+ONVIF = "aegis.v1.onvif.north.onvif-ej.RuleEngine.Recognition.Face.&lobby.barred"
 REQUEST = "aegis.v1.registry.add-entry"
+ASK_NOTIFY = "aegis.v1.notify.test"
 
 # Written out and not taken from the declaration, so that a right that it grants by mistake is found.
 PUBLISHES = {
@@ -44,7 +47,7 @@ PUBLISHES = {
         "$KV.evidence.a1",
         "$KV.impostors.p1",
     },
-    "notify": {DELIVERY, "aegis.v1.dead.notify"},
+    "notify": {DELIVERY, ALERT, CAP, ONVIF, "aegis.v1.dead.notify"},
     "registry": {
         "aegis.v1.dead.registry",
         "$KV.leases.registry.leader",
@@ -55,8 +58,11 @@ PUBLISHES = {
         "$KV.photos.p1",
         "$KV.cohort.c1.0",
         "$KV.impostors.p1",
+        "$KV.users.u1",
+        "$KV.votes.a1.u1.confirm",
+        ALERT,
     },
-    "operator": {REQUEST, "aegis.v1.status.requested"},
+    "operator": {REQUEST, ASK_NOTIFY, "aegis.v1.status.requested"},
     "integrator": set[str](),
 }
 EVERY_SUBJECT = set().union(*PUBLISHES.values())
@@ -65,10 +71,10 @@ LISTENS = {
     "detect": {subjects.STATUS, FRAME, LOOK},
     "embed": {subjects.STATUS},
     "match": {subjects.STATUS},
-    "notify": {subjects.STATUS},
+    "notify": {subjects.STATUS, ASK_NOTIFY},
     "registry": {subjects.STATUS, REQUEST},
     "operator": set[str](),
-    "integrator": {ALERT, CAMERA},
+    "integrator": {ALERT, CAMERA, CAP, ONVIF},
 }
 READS = {
     "ingest": {"KV_policy", "KV_cameras", "KV_leases", "CAMERAS"},
@@ -95,10 +101,15 @@ READS = {
         "KV_evidence",
         "KV_cohort",
         "KV_impostors",
+        "KV_users",
+        "KV_votes",
+        "ALERTS",
     },
     "operator": {"KV_policy", "ALERTS", "SHADOW", "CAMERAS"},
-    "integrator": {"ALERTS", "CAMERAS"},
+    "integrator": {"ALERTS", "CAMERAS", "CAP", "ONVIF"},
 }
+OWNS = {"integrator": READS["integrator"]}
+"""Copies in an account of their own, on which consumers are theirs."""
 STREAMS = {stream.name or "" for stream in topology.STREAMS}
 READ_CALLS = ("CONSUMER.CREATE.{}.x", "CONSUMER.MSG.NEXT.{}.x", "DIRECT.GET.{}.a")
 ADMIN_CALLS = (
@@ -124,8 +135,11 @@ def forbidden(role: str) -> set[str]:
     """Give every subject on which a role must not publish: others' work, others' streams, and all administration."""
     reads = {call(pattern, stream) for pattern, stream in itertools.product(READ_CALLS, STREAMS - READS[role])}
     admin = {call(pattern, stream) for pattern, stream in itertools.product(ADMIN_CALLS, STREAMS)}
+    admin -= {call("CONSUMER.DELETE.{}.x", stream) for stream in OWNS.get(role, ())}
     inboxes = {f"{topology.inbox(other)}.x" for other in topology.ROLES if other != role}
-    others = {"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "$JS.API.STREAM.NAMES", "anything", "aegis.v2.alert.x"}
+    others = {"$SYS.REQ.SERVER.PING", "anything", "aegis.v2.alert.x"}
+    if role not in OWNS:
+        others |= {"$JS.API.INFO", "$JS.API.STREAM.NAMES"}
     return (EVERY_SUBJECT - PUBLISHES[role]) | reads | admin | inboxes | others
 
 

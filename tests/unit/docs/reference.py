@@ -28,10 +28,19 @@ SUBJECTS = (
     ("face_detected", ("<partition>", "<camera>"), "detect", "embed", "stream `FACES`"),
     ("face_embedded", ("<partition>", "<camera>"), "embed", "match", "stream `VECTORS`"),
     ("look_requested", ("<partition>", "<camera>"), "match", "detect", "core NATS, request and reply"),
-    ("alert", ("<site>", "<category>", "<entry>"), "match", "notify, command line", "stream `ALERTS`"),
+    (
+        "alert",
+        ("<site>", "<category>", "<entry>"),
+        "match, registry, notify",
+        "notify, registry, command line",
+        "stream `ALERTS`",
+    ),
     ("shadow", ("<site>", "<category>", "<entry>"), "match", "command line", "stream `SHADOW`"),
     ("camera", ("<site>", "<camera>"), "ingest", "command line", "stream `CAMERAS`"),
-    ("delivery", ("<channel>", "<event>", "<recipient>"), "notify", "notify", "stream `DELIVERIES`"),
+    ("cap", ("<site>", "<category>", "<entry>"), "notify", "integrators", "stream `CAP`"),
+    ("onvif", ("<site>", "<camera>", "<rule>"), "notify", "integrators", "stream `ONVIF`"),
+    ("delivery", ("<channel>", "<alert>", "<event>", "<recipient>"), "notify", "notify", "stream `DELIVERIES`"),
+    ("notify", ("<operation>",), "command line", "notify", "core NATS, request and reply"),
     ("registry", ("<operation>",), "command line", "registry", "core NATS, request and reply"),
     ("dead", ("<service>",), "every service", "people", "stream `DEAD`"),
 )
@@ -42,6 +51,8 @@ STREAM_CONTENT = {
     "ALERTS": "the stories of alerts, as CloudEvents",
     "SHADOW": "what a site in shadow would have told, as CloudEvents",
     "CAMERAS": "cameras online, offline, ended, as CloudEvents",
+    "CAP": "the stories of alerts, as messages of CAP 1.2",
+    "ONVIF": "sightings, as face recognition events of ONVIF",
     "DELIVERIES": "what became of telling each recipient",
     "DEAD": "messages that could not be handled: subject, size, reason; not their content",
     "KV_leases": "who holds which camera or partition",
@@ -52,6 +63,8 @@ STREAM_CONTENT = {
     "KV_cohort": "templates of people who are never on the list, sealed; no names",
     "KV_impostors": "for each entry, counts of how well others matched it, sealed",
     "KV_evidence": "the pictures of alerts, sealed",
+    "KV_users": "people who may review alerts: names and public keys, sealed",
+    "KV_votes": "what they said of alerts, signed by them, sealed",
 }
 
 LABEL_VALUES = {

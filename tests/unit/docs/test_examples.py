@@ -1,24 +1,19 @@
 """What the documentation says to type works."""
 
-import asyncio
 import re
+import runpy
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.bus import Server
 from tests.unit.docs.pages import blocks, page, pages
 from tests.unit.docs.reference import ROOT
 
 from aegis.cli.main import parser
-from aegis.contracts import subjects
 from aegis.notify import core
-from aegis.runtime import site_file, topology
+from aegis.runtime import site_file
 
-INTEGRATORS = "docs/guides/integrators.md"
 WORDS = re.compile(r"^(?:ExecStart=\S*/|(?:\w+=\S+ )*)(aegis .*)$", re.MULTILINE)
 
 
@@ -56,45 +51,25 @@ def test_site_files_were_found() -> None:
     assert len(YAML) >= 2
 
 
-def example(function: str) -> Callable[..., Any]:
-    """Give a function of the integrators' guide."""
-    code = next(block for block in blocks(page(INTEGRATORS), "python") if f"def {function}(" in block)
-    namespace: dict[str, Any] = {}
-    exec(code, namespace)  # noqa: S102 - our own documentation
-    found: Callable[..., Any] = namespace[function]
-    return found
-
-
 @pytest.mark.parametrize("secret", ["plain text", "whsec_c29tZSBzZWNyZXQ="])
 def test_the_webhook_example_knows_a_genuine_event(secret: str) -> None:
-    verify = example("verify")
+    genuine = runpy.run_path(str(ROOT / "examples" / "webhook" / "receiver.py"))["verify"]
     body, now = b'{"specversion":"1.0"}', int(time.time())
 
     def headers(timestamp: int, *, secret: str = secret) -> dict[str, str]:
         signature = core.signature(core.signing_key(secret), "an-id", timestamp, body)
         return {"webhook-id": "an-id", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
 
-    assert verify(secret, headers(now), body)
-    assert not verify(secret, headers(now), body + b" ")
-    assert not verify(secret, headers(now, secret="another"), body)
-    assert not verify(secret, headers(now - 3600), body)
-    assert not verify(secret, {**headers(now), "webhook-id": "another"}, body)
+    assert genuine(secret, headers(now), body)
+    assert not genuine(secret, headers(now), body + b" ")
+    assert not genuine(secret, headers(now, secret="another"), body)
+    assert not genuine(secret, headers(now - 3600), body)
+    assert not genuine(secret, {**headers(now), "webhook-id": "another"}, body)
 
 
-async def test_the_stream_example_replays_and_goes_on(tmp_path: Path) -> None:
-    server = Server(tmp_path)
-    server.start()
-    try:
-        async with server.connect() as admin, server.connect("match") as match:
-            await topology.declare(admin)
-            subject = subjects.alert("site", "barred", "somebody")
-            for number in range(2):
-                await match.store(subject, b'{"id":"%d"}' % number)
-            reading: AsyncIterator[tuple[int, dict[str, Any]]] = example("events")(tmp_path, server.files.port, after=1)
-            async with asyncio.timeout(20):
-                assert await anext(reading) == (2, {"id": "1"})
-                await match.store(subject, b'{"id":"2"}')
-                assert await anext(reading) == (3, {"id": "2"})
-            await reading.aclose()  # type: ignore[attr-defined]
-    finally:
-        server.kill()
+def test_every_example_is_shown_and_what_is_shown_exists() -> None:
+    text = page("docs/guides/integrators.md") + page("docs/guides/integrators-mqtt.md")
+    programs = [path for path in (ROOT / "examples").rglob("*.*") if path.suffix in (".py", ".mjs", ".sh")]
+    named = set(re.findall(r"(?:examples|tests)/[\w./-]+\.\w+", text))
+    assert {str(path.relative_to(ROOT)) for path in programs if "node_modules" not in path.parts} <= named
+    assert all((ROOT / name).exists() for name in named)

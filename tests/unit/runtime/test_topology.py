@@ -29,12 +29,14 @@ def test_a_right_names_what_it_is_for(name: str) -> None:
 @pytest.mark.parametrize("name", LIMITED)
 def test_nobody_but_admin_may_change_a_stream(name: str) -> None:
     calls = [right for right in topology.ROLES[name].publish if right.startswith("$JS.API.")]
-    reading = (
+    reading: tuple[str, ...] = (
         "$JS.API.CONSUMER.CREATE.",
         "$JS.API.CONSUMER.MSG.NEXT.",
         "$JS.API.CONSUMER.INFO.",
         "$JS.API.DIRECT.GET.",
     )
+    if topology.ROLES[name].account == topology.PUBLIC:
+        reading += ("$JS.API.CONSUMER.", "$JS.API.STREAM.INFO.", "$JS.API.STREAM.NAMES", "$JS.API.INFO")
     assert not [right for right in calls if not right.startswith(reading)]
 
 
@@ -53,6 +55,18 @@ def test_every_inbox_is_its_roles_alone() -> None:
     assert len({topology.inbox(name) for name in topology.ROLES}) == len(topology.ROLES)
 
 
+def test_between_the_accounts_pass_copies_and_nothing_else() -> None:
+    assert {name for name, role in topology.ROLES.items() if role.account != topology.SITE} == {"integrator"}
+    accounts = topology.server_accounts()
+    for name, other in itertools.permutations((topology.SITE, topology.PUBLIC)):
+        for export in accounts[name]["exports"]:  # type: ignore[attr-defined]
+            assert export["accounts"] == [other]
+            subject = export.get("service") or export["stream"]
+            allowed = ("CONSUMER.CREATE", "FC", "aegis.copy") if name == topology.SITE else ("CREATE", "UPDATE")
+            assert subject.removeprefix("$JS.").removeprefix("API.").removeprefix("STREAM.").startswith(allowed)
+            assert set(topology.PUBLISHED) & set(subject.split("."))
+
+
 def test_streams_have_names_and_subjects_of_their_own() -> None:
     names = [stream.name for stream in topology.STREAMS]
     kept = [subject for stream in topology.STREAMS for subject in stream.subjects or []]
@@ -67,8 +81,8 @@ def test_every_right_to_read_is_to_something_that_exists() -> None:
     for role in LIMITED:
         for right in topology.ROLES[role].publish:
             tokens = right.split(".")
-            if tokens[0] == "$JS":
-                assert tokens[2 if tokens[1] == "ACK" else -2] in names, right
+            if tokens[0] == "$JS" and right not in ("$JS.API.INFO", "$JS.API.STREAM.NAMES"):
+                assert names & set(tokens[-2:]) or tokens[2] in names, right
             elif tokens[0] == "$KV":
                 assert f"KV_{tokens[1]}" in names, right
 
