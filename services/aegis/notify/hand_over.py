@@ -163,8 +163,11 @@ class HandOver:
         """Ask the provider whether it has this already; also say whether it could not tell."""
         try:
             return await self._channel.ask(contact, news), False
-        except CannotTellError:
+        except (CannotTellError, NeverError):
             return None, True
+        except TryAgainError as error:
+            # As unsure as before: it must be asked again, not handed over.
+            raise UnsureError(str(error), after=error.after, setup=error.setup) from None
 
     async def _note(
         self,

@@ -131,7 +131,9 @@ async def test_a_threshold_follows_list_and_cohort(registry: Registry, photo: by
     assert barred.threshold < 0.5, "random directions are never alike"
     found = await registry.ask("calibrate", ListAll())
     assert (found["scores"], found["cohort"]["size"]) == ("normalised", 300)
+    dismissed = found["categories"]["barred"].pop("dismissed")
     assert found["categories"]["barred"] == {**codec.to_plain(barred), "entries": 1}
+    assert dismissed["count"] == 0
     assert found["visits_per_week"] == {"assumed": 1000.0, "learnt": None}
     await registry.restart()
     assert (await site(registry)).categories["barred"] == barred
