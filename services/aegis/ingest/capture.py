@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from aegis.contracts.messages import CameraRecord
 from aegis.ingest import core
-from aegis.ingest.decoding import Decoder, Packet
+from aegis.ingest.decoding import Decoder
+from aegis.ingest.packets import Packet
 
 OPEN_SECONDS = READ_SECONDS = 5.0
 STALLED = f"stalled: nothing came for {READ_SECONDS:.0f} s"
@@ -108,7 +109,7 @@ class Capture:
             if self._live and time.monotonic() > self._deadline:
                 raise CaptureError(self._silence)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(LOOK_SECONDS if self._live else None):
                     await self._changed.wait()
             self._changed.clear()
 
@@ -173,9 +174,11 @@ class Capture:
                         end = media_time + _frame_seconds(stream)
                     late = time.monotonic() - start - position - media_time
                     start += late if late > LATE_SECONDS else 0.0
-                    if self._stop.wait(max(0.0, -late)):
+                    # A file can be read before its time, so nothing need wake up for what is only kept.
+                    early = max(0.0, -late) if decoder.passes(packet) else 0.0
+                    if not early and self._stop.wait(max(0.0, -late)):
                         return ""
-                    for look in decoder.feed(packet, time.time()):
+                    for look in decoder.feed(packet, time.time() + early):
                         self._deliver(look.frame, look.captured_at, max(0.0, look.at - (first or 0.0)))
                     if packet.is_keyframe:
                         self._watcher.packets_tell(decoder.telling)

@@ -23,18 +23,21 @@ class Pace:
         self._due: float | None = None
         self._last = 0.0
 
+    def due(self, when: float) -> bool:
+        """Tell whether a frame at ``when`` seconds, on the stream's own clock, would be taken."""
+        # Time stamps are rounded; without slack every other frame that is due would come a hair too early.
+        return self._due is None or when < self._last or when >= self._due - _SLACK * self._interval
+
     def take(self, when: float) -> bool:
         """Tell whether to take the frame at ``when`` seconds on the stream's own clock, which may jump."""
-        jumped_back = when < self._last
-        self._last = when
-        if self._due is None or jumped_back:
+        due = self.due(when)
+        if self._due is None or when < self._last:
             self._due = when
-        # Time stamps are rounded; without slack every other frame that is due would come a hair too early.
-        if when < self._due - _SLACK * self._interval:
-            return False
-        late = when - self._due
-        self._due = (self._due if late < self._interval else when) + self._interval
-        return True
+        self._last = when
+        if due:
+            late = when - self._due
+            self._due = (self._due if late < self._interval else when) + self._interval
+        return due
 
 
 def backoff(failures: int, jitter: float) -> float:

@@ -1,46 +1,34 @@
 """From a camera's packets to the pictures that are worth a look, decoding as little as can be.
 
-While nothing moves, only keyframes are decoded, and the packets since the last one are kept: as soon as they grow,
-decoding goes on from that keyframe, so that nothing of an arriving person is lost.
+While nothing moves, only keyframes are decoded, or what it takes to sense motion where packets do not tell; the
+packets since the last keyframe are kept. As soon as they grow, or something is sensed, decoding goes on from that
+keyframe, so that nothing of an arriving person is lost.
 """
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import av
 import numpy as np
-from av.packet import Packet as AnyPacket
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from aegis.ingest import core
 from aegis.ingest.gate import PacketGate
-from aegis.vision.motion import Motion, changed, shrink
-
-Packet: TypeAlias = "AnyPacket[VideoStream]"
+from aegis.ingest.packets import Arrivals, Group, Packet
+from aegis.ingest.sensing import SPARE, Sensing, small_of
+from aegis.vision.motion import Motion, changed
 
 BEAT_SECONDS = 5.0
 """A picture is looked at this often though nothing moves in it, so that who stands still is not lost."""
 LONGEST_BEAT = 2 * BEAT_SECONDS
 """While packets are passed over, a keyframe serves for that; without one for so long, they are decoded for it."""
-REFINED = (1, 2)
-"""Places in a group whose sizes say nothing: the keyframe, and the picture that refines it."""
 STILL_SECONDS = 1.0
 """For so long the picture stood still before its packets are learnt from, and no longer decoded if they tell."""
-LONGEST_GROUP, LARGEST_GROUP = 300, 16 * 1024 * 1024
-"""Packets since a keyframe that are kept, and bytes; a camera with fewer keyframes is decoded throughout."""
-SPARE = 1.2
-"""Pictures on which no other one builds are passed over where the others are so many times the looks wanted."""
-TRIAL = LEARNING = 50
-REMEMBERED = 2 * LONGEST_GROUP  # packets whose time of coming is known
-REORDERED_SECONDS = 1.0
-"""Packets of pictures that are shown earlier come at most this long after; more is a jump of the clock."""
-PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "nv12")
-"""Formats whose first plane is the picture in grey."""
+TRIAL = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,93 +60,66 @@ class Decoder:
         self._gate = PacketGate()
         self._shut = False  # whether packets are passed over
         self._stood = False  # whether the newest picture stood still
-        self._forward = 1.0  # share of packets whose picture is shown after all before
-        self._group: list[Packet] = []
-        self._bytes = 0
-        self._whole = False  # whether the group has all packets since the last keyframe
+        self._group = Group()
         self._seen: NDArray[np.float32] | None = None
-        self._moved_at = self._woken_at = self._group_at = 0.0
+        self._moved_at = self._woken_at = 0.0
         self._since_look, self._before_look = list[int](), list[int]()
-        self._came: dict[int, float] = {}
-        self._newest = 0
+        self._times = Arrivals(self._time_base)
         self._unseen = -sys.maxsize  # the time stamp of the first picture that was not passed over
-        self._now = self._last_came = self._last_taken = 0.0
+        self._last_taken = 0.0
         self._trial: list[float] | None = []
         self._fed = 0
         if not self._alone:
             self._codec.skip_frame = "NONREF"
+        self._sensing = Sensing(self._codec, rate)
 
     @property
     def telling(self) -> bool:
         """Whether packet sizes are relied on, or would be if nothing moved."""
-        return self._gate.telling(self._now, self._forward)
+        return self._gate.telling(self._times.now, self._times.forward)
+
+    def passes(self, packet: Packet) -> bool:
+        """Tell whether a packet that comes next will only be kept; if not, it may be so nevertheless."""
+        if not self._shut or self._seen is None or not self._wanted() or not packet.size or packet.is_keyframe:
+            return False
+        due = self._times.now - self._motion.looked_at > BEAT_SECONDS
+        return not (due or self._group.overflows(packet) or self._gate.jumped(packet.size))
 
     def feed(self, packet: Packet, captured_at: float) -> Iterator[Look]:
         """Take the next packet and give the looks that it completes; several when decoding begins again."""
-        unseen = self._note(packet, captured_at)
+        unseen, back = self._times.note(packet, captured_at)
+        if back:
+            self._begin_anew()
         if not packet.size:  # the end: what the decoder holds back
-            if not self._shut:
+            if not self._shut and not self._sensing.on:
                 yield from self._open(packet)
         elif self._alone:
             yield from self._intra(packet)
         else:
-            if self._shut and self._overflows(packet):
-                yield from self._wake(self._newest + 1)
-            before = self._keep(packet)
+            if (self._shut or self._sensing.on) and self._group.overflows(packet):
+                yield from self._wake(self._sensing.until + 1 if self._sensing.on else self._times.newest + 1)
+            if packet.is_keyframe:
+                self._gate.keyframe(packet.size, len(self._group.packets))
+            before = self._group.keep(packet, self._times.now)
             if self._shut:
                 yield from self._pass_over(packet, before, unseen)
-            else:
-                yield from self._open(packet)
-                self._shut = bool(self.decoded) and self._whole and self._may_shut()
+                return
+            if packet.is_keyframe:
+                yield from self._choose(packet, before)
+            yield from self._sense(packet) if self._sensing.on else self._open(packet)
+            self._shut = bool(self.decoded) and self._group.whole and self._may_shut()
+            if self._shut:
+                self._sensing.stop(0)
 
-    def _note(self, packet: Packet, captured_at: float) -> int:
-        """Take note of when a packet came; give the time stamp from which on pictures are new with it."""
-        self._last_came = captured_at
-        if not packet.size:
-            return self._newest
-        ticks = packet.pts if packet.dts is None else packet.dts
-        now = captured_at if ticks is None else ticks * self._time_base
-        if now < self._now - REORDERED_SECONDS:
-            self._begin_anew(now)
-        self._now = now
-        if packet.pts is None:
-            packet.pts = round(now / self._time_base)
-        # A picture that comes behind one that is shown later was taken before it; much earlier is a clock that jumped.
-        far = (self._newest - packet.pts) * self._time_base > REORDERED_SECONDS
-        self._forward += ((packet.pts > self._newest) - self._forward) / LEARNING
-        unseen = min(self._newest + 1, packet.pts)
-        self._newest = packet.pts if far else max(self._newest, packet.pts)
-        self._came[packet.pts] = captured_at - (self._newest - packet.pts) * self._time_base
-        if len(self._came) > REMEMBERED:
-            del self._came[next(iter(self._came))]
-        return unseen
-
-    def _begin_anew(self, now: float) -> None:
+    def _begin_anew(self) -> None:
         """Forget what has a time on it, since the stream's clock was set back."""
-        self._moved_at = self._woken_at = now
-        self._unseen, self._motion, self._gate = -sys.maxsize, Motion(BEAT_SECONDS), PacketGate()
-
-    def _overflows(self, packet: Packet) -> bool:
-        full = len(self._group) >= LONGEST_GROUP or self._bytes + packet.size > LARGEST_GROUP
-        return full and not packet.is_keyframe
-
-    def _keep(self, packet: Packet) -> list[Packet]:
-        """Keep a packet with those since the last keyframe; give the group that ends with it, if it is one."""
-        before: list[Packet] = []
-        if packet.is_keyframe:
-            self._gate.keyframe(packet.size, len(self._group))
-            before, self._group, self._bytes, self._whole = self._group, [], 0, True
-            self._group_at = self._now
-        elif self._overflows(packet):
-            self._group, self._bytes, self._whole = [], 0, False
-        if self._whole:
-            self._group.append(packet)
-            self._bytes += packet.size
-        return before
+        self._moved_at = self._woken_at = self._times.now
+        self._unseen = self._sensing.until = -sys.maxsize
+        self._motion, self._gate = Motion(BEAT_SECONDS), PacketGate()
 
     def _intra(self, packet: Packet) -> Iterator[Look]:
         """Decode no more pictures than are looked at, where each stands alone."""
-        if not self.decoded or (self._wanted() and self._pace.take(self._now)):
+        if not self.decoded or (self._wanted() and self._pace.take(self._times.now)):
             for frame in self._decode(packet):
                 yield from self._offer(frame)
         else:
@@ -166,11 +127,16 @@ class Decoder:
 
     def _open(self, packet: Packet) -> Iterator[Look]:
         self._stood = False
-        if packet.size and len(self._group) not in REFINED:
+        if packet.size and not self._group.refined:
             self._since_look.append(packet.size)
         if self._grew(packet):
-            self._woken_at = self._now
+            self._woken_at = self._times.now
+        if self._still_for() >= STILL_SECONDS:
+            self._sensing.earn()
         self._fed += bool(self.decoded)
+        yield from self._take(packet)
+
+    def _take(self, packet: "Packet | None") -> Iterator[Look]:
         for frame in self._decode(packet):
             self._try_sparing(frame)
             # The first shows that the camera delivers, also while no look is wanted.
@@ -179,30 +145,78 @@ class Decoder:
 
     def _offer(self, frame: VideoFrame) -> Iterator[Look]:
         """Give a picture if it is worth a look, and learn from it what packets are worth."""
-        when, self._seen = self._when(frame), small_of(frame)
+        when, self._seen = self._times.when(frame), small_of(frame)
         wanted, moved = self._motion.look(self._seen, when)
         self._stood = not moved
         if moved:
             # No later than now: a clock may have been set back since that picture came.
-            self._moved_at = min(when, self._now)
-        elif when - self._moved_at > STILL_SECONDS:
+            self._moved_at = min(when, self._times.now)
+        self._learn(when)
+        if wanted:
+            yield self._look(frame, when, self._times.taken(frame))
+        else:
+            self._count("still", 1)
+
+    def _learn(self, when: float) -> None:
+        """Learn what packets are worth while nothing moves."""
+        if when - self._moved_at > STILL_SECONDS:
             # Those of the interval before: pictures come out of order, so the newest may belong to what comes next.
             for size in self._before_look:
                 self._gate.still(size)
         self._before_look, self._since_look = self._since_look, []
-        if wanted:
-            yield self._look(frame, when, self._taken(frame))
-        else:
-            self._count("still", 1)
+
+    def _choose(self, packet: Packet, before: list[Packet]) -> Iterator[Look]:
+        """Sense or decode what begins with a keyframe."""
+        may = self._may_sense(before)
+        if may != self._sensing.on:
+            if may:
+                yield from self._take(None)  # what the decoder holds back
+            self._codec.flush_buffers()
+            if may and self._may_sense(before):
+                self._sensing.begin(packet, self._times.now)
+            else:
+                self._sensing.stop(0)
+
+    def _sense(self, packet: Packet) -> Iterator[Look]:
+        """Decode no more than tells whether anything moves; if so, decode again, from the last keyframe on."""
+        self._sensing.earn()
+        self._stood = False
+        if not self._group.refined:
+            self._since_look.append(packet.size)
+        for frame in self._sensing.see(packet, self._times.now):
+            self.decoded += 1
+            when = self._times.when(frame)
+            late = frame.key_frame and when - self._motion.looked_at >= BEAT_SECONDS
+            if not (late or self._pace.due(when)):
+                continue
+            self._seen = small_of(frame)
+            if self._motion.differs(self._seen):
+                yield from self._wake(self._sensing.until + 1)
+                return
+            self._pace.take(when)
+            self._sensing.until, self._stood = frame.pts or 0, True
+            if late:  # a keyframe is right without any other
+                yield from self._offer(frame)
+            else:
+                self._learn(when)
+                self._count("still", 1)
+        if self._sensing.silent(self._times.now) or self._times.now - self._motion.looked_at > LONGEST_BEAT:
+            yield from self._wake(self._sensing.until + 1)
 
     def _grew(self, packet: Packet) -> bool:
-        return len(self._group) not in REFINED and self._gate.jumped(packet.size)
+        return not self._group.refined and self._gate.jumped(packet.size)
+
+    def _still_for(self) -> float:
+        return self._times.now - max(self._moved_at, self._woken_at)
+
+    def _may_sense(self, before: list[Packet]) -> bool:
+        still = self._wanted() and self._trial is None and self._still_for() >= STILL_SECONDS
+        return still and not self.telling and self._sensing.pays(before)
 
     def _may_shut(self) -> bool:
-        still_for = self._now - max(self._moved_at, self._woken_at)
         # The more would have to be decoded again, the longer: in the worst case, no more than as much again.
-        enough = max(STILL_SECONDS, (self._now - self._group_at) / 2)
-        return not self._wanted() or (self._stood and still_for >= enough and self.telling)
+        enough = max(STILL_SECONDS, (self._times.now - self._group.began) / 2)
+        return not self._wanted() or (self._stood and self._still_for() >= enough and self.telling)
 
     def _pass_over(self, packet: Packet, before: list[Packet], unseen: int) -> Iterator[Look]:
         """Pass over a packet, unless it says that something moves; ``before`` is the group that ends with it."""
@@ -212,7 +226,7 @@ class Decoder:
             yield from self._wake(unseen)
         elif packet.is_keyframe:
             yield from self._peek(packet, before)
-        elif self._now - self._motion.looked_at > LONGEST_BEAT or self._grew(packet):
+        elif self._times.now - self._motion.looked_at > LONGEST_BEAT or self._grew(packet):
             yield from self._wake(unseen)
         else:
             self._count("packets", 1)
@@ -222,21 +236,21 @@ class Decoder:
         self._codec.flush_buffers()
         frames = [*self._decode(packet), *self._decode(None)]
         if not frames:
-            yield from self._wake(self._newest + 1)
+            yield from self._wake(self._times.newest + 1)
             return
         # A decoder that was emptied forgets the times of what it gives.
-        when, small = self._now if packet.pts is None else packet.pts * self._time_base, small_of(frames[0])
+        when, small = self._times.now if packet.pts is None else packet.pts * self._time_base, small_of(frames[0])
         if not self._gate.early(len(before)) and changed(self._seen, small) and self._unnoticed(before):
             self._gate.failed(when)
         wanted, moved = self._motion.look(small, when)
         if wanted:
-            yield self._look(frames[0], when, self._last_came)
+            yield self._look(frames[0], when, self._times.came_at)
         else:
             self._count("still", 1)
         self._seen = small
         if moved:
             self._moved_at = when
-            yield from self._wake(self._newest + 1)
+            yield from self._wake(self._times.newest + 1)
 
     def _unnoticed(self, group: list[Packet]) -> bool:
         """Tell whether the picture changed within a group that was passed over, and not just with the next one."""
@@ -246,16 +260,17 @@ class Decoder:
 
     def _wake(self, unseen: int) -> Iterator[Look]:
         """Decode again, from the last keyframe on, and look at pictures from the time stamp ``unseen`` on."""
-        self._shut, self._woken_at, self._unseen = False, self._now, unseen
+        self._shut, self._woken_at, self._unseen = False, self._times.now, unseen
+        self._sensing.stop(len(self._group.packets))
         if self._trial is not None:
             self._trial, self._fed = [], 0
         self._codec.flush_buffers()
-        for packet in list(self._group):
+        for packet in list(self._group.packets):
             for frame in self._decode(packet):
                 if self._due(frame):
                     yield from self._offer(frame)
         # Should the picture stand still after all, the packet that grew is one more of a still picture.
-        self._since_look, self._before_look = [packet.size for packet in self._group[2:][-1:]], []
+        self._since_look, self._before_look = [packet.size for packet in self._group.packets[2:][-1:]], []
 
     def _decode(self, packet: "Packet | None") -> Iterator[VideoFrame]:
         # A damaged packet costs its picture; what comes after can be whole again.
@@ -268,7 +283,7 @@ class Decoder:
         """Find out, once, whether enough pictures are left where those that no other builds on are passed over."""
         if self._trial is None:
             return
-        self._trial.append(self._when(frame))
+        self._trial.append(self._times.when(frame))
         if self._fed >= TRIAL:
             lasted = self._trial[-1] - self._trial[0]
             if lasted <= 0 or (len(self._trial) - 1) / lasted < SPARE * self._rate:
@@ -276,25 +291,9 @@ class Decoder:
             self._trial = None
 
     def _due(self, frame: VideoFrame) -> bool:
-        return (frame.pts or 0) >= self._unseen and self._pace.take(self._when(frame))
-
-    def _when(self, frame: VideoFrame) -> float:
-        return self._taken(frame) if frame.time is None else frame.time
-
-    def _taken(self, frame: VideoFrame) -> float:
-        """Give when a picture was taken, by the wall clock."""
-        return self._came.get(frame.pts or 0, self._last_came)
+        return (frame.pts or 0) >= self._unseen and self._pace.take(self._times.when(frame))
 
     def _look(self, frame: VideoFrame, when: float, taken: float) -> Look:
         # Packets that come in a burst, out of the order of their pictures, seem to have been taken so, too.
         self._last_taken = max(self._last_taken, taken)
         return Look(frame, when, self._last_taken)
-
-
-def small_of(frame: VideoFrame) -> NDArray[np.float32]:
-    """Give a small grey copy: the luma plane as it is, where the picture has one."""
-    if frame.format.name not in PLANAR:
-        return shrink(np.asarray(frame.to_ndarray(format="gray"), np.uint8))
-    plane = frame.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-    return shrink(rows[:, : plane.width])

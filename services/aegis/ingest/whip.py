@@ -18,8 +18,9 @@ from aiortc.sdp import SessionDescription
 from av.video.frame import VideoFrame
 
 from aegis.ingest import core
-from aegis.ingest.decoding import BEAT_SECONDS, small_of
+from aegis.ingest.decoding import BEAT_SECONDS
 from aegis.ingest.output import Known, Output, Site
+from aegis.ingest.sensing import small_of
 from aegis.runtime.bus import BusUnavailableError, RefusedError
 from aegis.runtime.leases import Lease, Leases
 from aegis.vision.motion import Motion

@@ -14,7 +14,8 @@ from aegis.contracts.messages import FrameCaptured
 from aegis.detect.core import CameraLooks
 from aegis.detect.finder import Finder
 from aegis.ingest import core
-from aegis.ingest.decoding import Decoder, Packet
+from aegis.ingest.decoding import Decoder
+from aegis.ingest.packets import Packet
 from aegis.vision.faces import Box, Face
 from aegis.vision.tracking import Tracker
 

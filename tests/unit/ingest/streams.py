@@ -14,7 +14,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from aegis.ingest import core
-from aegis.ingest.decoding import Decoder, Packet
+from aegis.ingest.decoding import Decoder
+from aegis.ingest.packets import Packet
 
 Image = NDArray[np.uint8]
 FPS = 25
@@ -109,6 +110,8 @@ class Played:
     packets: int = 0
     decoded: int = 0
     telling: list[tuple[float, bool]] = field(default_factory=list)
+    sensed: list[bool] = field(default_factory=list)
+    """Of every packet, whether it was but sensed."""
     kept: int = 0
     """Packets that were held at most."""
     remembered: int = 0
@@ -138,13 +141,18 @@ def play(
             if given is None:
                 continue
             played.packets += bool(given.size)
+            passes, decoded, looks = decoder.passes(given), played.decoded, len(played.looks)
             for look in decoder.feed(given, EPOCH + clock):
                 grey = np.asarray(look.frame.to_ndarray(format="gray"), np.uint8)
                 played.looks.append(Taken(look.at, look.captured_at, clock, grey))
+            played.decoded = decoder.decoded
+            if passes and (len(played.looks), played.decoded) != (looks, decoded):
+                message = f"a packet that was to be but kept was decoded at {clock} s"
+                raise AssertionError(message)
+            played.sensed.append(decoder._sensing.on)
             played.telling.append((clock, decoder.telling))
-            played.kept = max(played.kept, len(decoder._group))
-            played.remembered = max(played.remembered, len(decoder._came))
-        played.decoded = decoder.decoded
+            played.kept = max(played.kept, len(decoder._group.packets))
+            played.remembered = max(played.remembered, len(decoder._times._came))
     return played
 
 
@@ -167,3 +175,16 @@ def raw(stream: bytes) -> bytes:
         source = container.streams.video[0]
         plain = BitStreamFilterContext("h264_mp4toannexb", source)
         return b"".join(bytes(out) for packet in container.demux(source) if packet.size for out in plain.filter(packet))
+
+
+def transport(stream: bytes) -> bytes:
+    """Give a stream as MPEG-TS, where its parameters come with every keyframe, as from a live camera."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(stream), "r") as container, av.open(file, "w", format="mpegts") as out:
+        source = container.streams.video[0]
+        target = out.add_stream_from_template(source)
+        for packet in container.demux(source):
+            if packet.size:
+                packet.stream = target
+                out.mux(packet)
+    return file.getvalue()

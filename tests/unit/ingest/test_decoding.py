@@ -10,8 +10,9 @@ import pytest
 from tests.unit.ingest import streams
 from tests.unit.ingest.streams import AT_ONCE, CONSTANT, EPOCH, FPS, LATER, PLAIN, REORDERED, Scene, blind, due, play
 
-from aegis.ingest import decoding
-from aegis.ingest.decoding import BEAT_SECONDS, LONGEST_GROUP, Packet
+from aegis.ingest import packets
+from aegis.ingest.decoding import BEAT_SECONDS
+from aegis.ingest.packets import LONGEST_GROUP, Packet
 
 KINDS = {
     "plain": PLAIN,
@@ -149,7 +150,7 @@ def test_damaged_packets_cost_their_own_pictures() -> None:
     assert blind(play(stream, change=damage), 12, 16) <= AT_ONCE
 
 
-@pytest.mark.parametrize("name", ["plain", "reordered"])
+@pytest.mark.parametrize("name", ["plain", "reordered", "constant rate"])
 def test_lost_packets_cost_a_group_at_most(name: str) -> None:
     stream = Scene(seconds=20, visits=[(12, 16)]).stream(**KINDS[name])
     played = play(stream, change=lambda number, packet: None if number % 37 == 5 else packet)
@@ -158,7 +159,7 @@ def test_lost_packets_cost_a_group_at_most(name: str) -> None:
 
 
 @pytest.mark.parametrize("jump", [-1000.0, -4.0, 50.0, 100_000.0])
-@pytest.mark.parametrize("name", ["plain", "reordered"])
+@pytest.mark.parametrize("name", ["plain", "reordered", "constant rate"])
 def test_a_clock_that_jumps_is_followed(name: str, jump: float) -> None:
     scene = Scene(seconds=30, visits=[(8, 11), (20, 24)])
     stream = scene.stream(**KINDS[name])
@@ -175,7 +176,7 @@ def test_a_clock_that_jumps_is_followed(name: str, jump: float) -> None:
     assert len(seen) >= 4 * streams.RATE - 1
     assert min(look.captured_at for look in seen) - EPOCH <= 20.25
     assert all(a.captured_at <= b.captured_at for a, b in itertools.pairwise(played.looks))
-    assert any(telling for clock, telling in played.telling if clock > 15)
+    assert name == "constant rate" or any(telling for clock, telling in played.telling if clock > 15)
     assert len([look for look in played.looks if 14 <= look.captured_at - EPOCH < 20]) <= 8
 
 
@@ -193,7 +194,7 @@ def test_packets_without_time_stamps_go_by_when_they_came(name: str) -> None:
     assert len(played.looks) <= 1.5 * streams.RATE * 10
 
 
-@pytest.mark.parametrize("name", ["plain", "reordered", "long groups"])
+@pytest.mark.parametrize("name", ["plain", "reordered", "long groups", "constant rate"])
 def test_a_site_that_is_armed_again_sees_at_once(name: str) -> None:
     stream = Scene(seconds=24, visits=[(14, 24)]).stream(**KINDS[name])
     played = play(stream, wanted=lambda clock: not 5 <= clock < 15.5)
@@ -217,7 +218,7 @@ def test_a_disarmed_camera_without_keyframes_can_be_armed() -> None:
 
 
 def test_a_group_of_large_packets_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "LARGEST_GROUP", 20_000)
+    monkeypatch.setattr(packets, "LARGEST_GROUP", 20_000)
     stream = VISITED.stream(**KINDS["constant rate"])
     played = play(stream)
     assert played.kept < 20
@@ -239,4 +240,4 @@ def test_a_stream_may_change_its_size() -> None:
 def test_time_stamps_of_the_past_are_forgotten() -> None:
     stream = Scene(seconds=60, width=64, height=48).stream(**PLAIN)
     for wanted in (lambda _: True, lambda _: False):
-        assert play(stream, wanted=wanted).remembered <= decoding.REMEMBERED
+        assert play(stream, wanted=wanted).remembered <= packets.REMEMBERED
