@@ -63,6 +63,8 @@ async def _pictures(arguments: argparse.Namespace) -> None:
     async with connected(arguments) as bus:
         wanted = arguments.reference.upper()
         seen = await find(bus, wanted)
+        if not seen.chip:
+            raise CommandError(f"{wanted} is an exercise without pictures")
         request = ShowPictures(chip=seen.chip, frame=seen.frame, entry=seen.entry)
         found = await ask(bus, "pictures-show", request)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ def update_words(kind: str, state: AlertState, by: str, reason: str, step: int) 
     """Say what people and clocks did to an alert."""
     match kind:
         case reviews.ESCALATED:
-            return f"escalated to step {step}: nobody acknowledged it in time"
+            return f"went on to step {step}: nobody has acknowledged it"
         case reviews.CONFIRMED:
             return f"confirmed by {by}{', the second person' * (state is AlertState.CONFIRMED_TWICE)}"
         case reviews.DISMISSED:

@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, required=True, metavar="SITE.YAML", help="the site file")
     command.add_argument("--until-done", action="store_true", help="end when every file camera was played once")
 
+    command = commands.add_parser("check", parents=[common], help="read a site file and say what is wrong with it")
+    command.add_argument("file", type=Path, metavar="SITE.YAML", help="the site file")
+
     command = commands.add_parser("demo", parents=[common], help="run the demonstration: a drill with a made-up camera")
     command.add_argument("--once", action="store_true", help="play it once and end")
     command.add_argument(
@@ -200,6 +203,8 @@ async def _perform(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
             return await up.up(up.prepare(arguments.config, State(arguments.state), until_done=arguments.until_done))
+        case "check":
+            up.check(arguments.file)
         case "demo":
             return await demo.demo(State(arguments.state), once=arguments.once, whip=arguments.whip)
         case "models":

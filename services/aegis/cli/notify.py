@@ -66,7 +66,8 @@ class _Watch:
             after = record["at"] - record["asked_at"]
             detail = f": {record['detail']}" if record["detail"] else ""
             to = self._names.get(channel) or record["person"]
-            print(f"{clock(record['at'])} {channel} to {to}: {state} after {after:.1f} s{detail}", flush=True)
+            what = "correction by " if record["kind"] == "correction" else ""
+            print(f"{clock(record['at'])} {what}{channel} to {to}: {state} after {after:.1f} s{detail}", flush=True)
         self._told = len(history)
 
 
@@ -79,7 +80,7 @@ async def _explain(bus: Bus, arguments: argparse.Namespace) -> None:
         return
     by = f" by {said['by']}" if said["by"] else ""
     drill = "DRILL " if seen.drill else ""
-    print(f"{drill}{seen.reference}: raised {clock(seen.raised_at)}, now {said['state']}{by}")
+    print(f"{drill}{seen.reference}: raised {clock(seen.raised_at)}, now {said['state'].replace('-', ' ')}{by}")
     for line in table((("person", "by", "to", "step", "what became of it"), *_rows(said))):
         print(line)
 
@@ -98,20 +99,25 @@ def _rows(said: dict[str, Any]) -> list[tuple[str, ...]]:
             )
         )
         if corrections := [r for r in records if r["kind"] == "correction"]:
-            rows.append(("", "", "", "", f"correction: {_became({'state': 'told', 'reason': ''}, corrections)}"))
+            rows.append(("", "", "", "", f"correction: {_became(one, corrections)}"))
     return rows
 
 
 def _became(one: dict[str, Any], records: list[dict[str, Any]]) -> str:
-    if not one["state"]:
+    """Say in a line what became of a delivery, from its records."""
+    if not records:
         return f"not told: {one['reason']}"
-    steps = []
-    for record in records:
-        times = f" (attempt {record['attempts']})" if record["attempts"] > 1 else ""
-        again = ", perhaps twice" if record["repeated"] and DeliveryState(record["state"]).handed_over else ""
-        why = f": {record['detail']}" if record["detail"] and record["state"] in ("failed", "expired") else ""
-        steps.append(f"{record['state']} {clock(record['at'])}{times}{again}{why}")
-    return ", ".join(steps)
+    last = records[-1]
+    tries = f", at attempt {last['attempts']}" if last["attempts"] > 1 else ""
+    if not DeliveryState(last["state"]).final:
+        why = next((r["detail"] for r in reversed(records) if r["detail"]), "") or one["problem"]
+        tried = f", tried {last['attempts']} times" if last["attempts"] else ""
+        return f"not handed over since {clock(last['asked_at'])}{tried}{': ' if why else ''}{why}"
+    again = ", perhaps twice" if last["repeated"] and DeliveryState(last["state"]).handed_over else ""
+    sent = next((r for r in records if r["state"] == DeliveryState.SENT.value), None)
+    first = f"sent {clock(sent['at'])}, " if sent is not None and sent is not last else ""
+    why = f": {last['detail']}" if last["detail"] and last["state"] not in GOOD else ""
+    return f"{first}{last['state']} {clock(last['at'])}{tries}{again}{why}"
 
 
 async def drill(arguments: argparse.Namespace) -> None:
@@ -121,6 +127,7 @@ async def drill(arguments: argparse.Namespace) -> None:
         begun = await ask(bus, "drill", request, of=subjects.notify)
         print(f"DRILL {begun['reference']} raised; waiting for somebody to answer:", flush=True)
         print(f"  aegis alerts ack {begun['reference']} --as KEYFILE", flush=True)
+        print("It goes on without this command, through all steps, until somebody answers or it expires.", flush=True)
         watch = _Watch({})
         until = time.monotonic() + arguments.wait
         while time.monotonic() < until:

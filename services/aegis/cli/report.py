@@ -83,6 +83,17 @@ def summary(answers: list[dict[str, Any]], events: Sequence[Event], missed: Mapp
     return "\n".join([*lines, *(f"  {line}" for line in figures(answers))])
 
 
+def contacts(answers: list[dict[str, Any]]) -> list[str]:
+    """Lay out one line for each contact that notify owes something or could not tell."""
+    lines = []
+    for answer in answers:
+        for contact in answer["detail"].get("recipients", {}).values():
+            if contact["pending"] or contact["last_error"]:
+                error = f": {contact['last_error']}" if contact["last_error"] else ""
+                lines.append(f"{contact['person']} by {contact['to']}: {contact['pending']} not told yet{error}")
+    return lines
+
+
 def cameras(answers: list[dict[str, Any]]) -> list[str]:
     """Lay out one line for each camera that a replica of ingest holds."""
     lines = []

@@ -50,10 +50,13 @@ async def show(arguments: argparse.Namespace) -> None:
 
 def said(verdict: Verdict, answer: dict[str, Any]) -> str:
     """Say what became of a review."""
-    reference, by = answer["reference"], answer["by"]
+    reference, by, state = answer["reference"], answer["by"], answer["state"].replace("-", " ")
+    if answer["repeated"]:
+        return f"{reference}: {by} has {SAID[verdict]} it before, and that stands; it is {state}"
     if answer["waits"]:
         return f"{reference}: {by}'s confirmation is kept; it is told once another person has confirmed too"
-    return f"{reference} {SAID[verdict]} by {by}; it is now {answer['state'].replace('-', ' ')}"
+    now = "" if state == SAID[verdict] else f"; it is now {state}"
+    return f"{reference} {SAID[verdict]} by {by}{now}"
 
 
 def lines(shown: dict[str, Any]) -> list[str]:
@@ -75,8 +78,8 @@ def lines(shown: dict[str, Any]) -> list[str]:
     ]
     if views:
         found += ["views:", *views]
-    elif not shown["decided"]:
-        found.append("What others think of it is shown to those who have confirmed it, and once it is decided.")
+    elif shown["needed"] > 1 and not shown["decided"]:
+        found.append("What others think of it is shown to those who have given a view, and once it is decided.")
     if shown["needed"] > 1 and not shown["decided"]:
         found.append(f"{shown['needed']} people must confirm it before outside parties are told.")
     return found

@@ -49,7 +49,18 @@ async def show_status(arguments: argparse.Namespace) -> None:
     if site:
         problems = [f"{name}: {category.problem}" for name, category in site.categories.items() if category.problem]
         print("\n".join([headline(site, counted), *problems, ""]))
-    print("\n".join([*report.services(answers), "", *report.cameras(answers), "", *report.figures(answers)]))
+    print(
+        "\n".join(
+            [
+                *report.services(answers),
+                "",
+                *report.cameras(answers),
+                *report.contacts(answers),
+                "",
+                *report.figures(answers),
+            ]
+        )
+    )
 
 
 def described(state: SiteState) -> str:

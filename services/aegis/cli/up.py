@@ -53,6 +53,20 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def check(config: Path) -> None:
+    """``aegis check``: read a site file as ``up`` does, and start nothing.
+
+    Raises:
+        CommandError: with all that is wrong.
+
+    """
+    try:
+        site_file.read(config.resolve(), os.environ).check()
+    except SiteFileError as error:
+        raise CommandError(str(error), 2) from None
+    print(f"{config} can be used")
+
+
 def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
     """Check the site file, the state directory, the models and the ports, and make what is missing.
 

@@ -69,6 +69,13 @@ class Courier:
     def busy(self) -> int:
         return len(self._in_hand)
 
+    def label(self, contact: Contact) -> str:
+        return self._channel.label(contact)
+
+    def problem(self, contact: Contact) -> str:
+        """Say why a contact waits, as far as that is known."""
+        return self._hand_over.problem(contact)
+
     def describe(self) -> dict[str, dict[str, object]]:
         """Say what ``aegis status`` shows of every contact of this channel."""
         waiting = Counter(
@@ -83,7 +90,7 @@ class Courier:
                 "to": self._channel.label(contact),
                 "person": contact.person,
                 "pending": waiting[contact.token],
-                "last_error": self._hand_over.errors[contact.token],
+                "last_error": self._hand_over.problem(contact),
             }
             for contact in mine
         }

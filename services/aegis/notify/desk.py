@@ -13,8 +13,8 @@ from aegis.contracts import alerts, cloudevents, codec, explaining, subjects
 from aegis.contracts.deliveries import DeliveryRecord, DeliveryState, ExplainAlert, NewsKind, SendTest, StartDrill
 from aegis.contracts.messages import Reply, SiteRecord
 from aegis.contracts.telling import Contact, Telling
-from aegis.notify.channel import Channel
 from aegis.notify.contents import invented
+from aegis.notify.courier import Courier
 from aegis.notify.ledger import Ledger
 from aegis.runtime.bus import BusUnavailableError, ConflictError, Msg, RefusedError
 from aegis.runtime.references import new_alert
@@ -44,7 +44,7 @@ class Desk:
         zone: dt.tzinfo,
         site: SiteRecord,
         cameras: dict[str, str],
-        channels: dict[str, Channel],
+        couriers: dict[str, Courier],
     ) -> None:
         self._context = context
         self._bus = context.bus
@@ -53,7 +53,7 @@ class Desk:
         self._zone = zone
         self._site = site
         self._cameras = cameras
-        self._channels = channels
+        self._couriers = couriers
 
     async def serve(self) -> None:
         """Answer, for ever."""
@@ -112,7 +112,7 @@ class Desk:
         return {"test": identity, "contacts": [self._named(contact) for contact in contacts]}
 
     def _named(self, contact: Contact) -> dict[str, object]:
-        to = self._channels[contact.channel].label(contact)
+        to = self._couriers[contact.channel].label(contact)
         return {"person": contact.person, "name": contact.name, "channel": contact.channel, "to": to}
 
     async def _explain(self, request: ExplainAlert) -> object:
@@ -137,6 +137,7 @@ class Desk:
                     "step": one.step,
                     "state": one.state.value if one.state else None,
                     "reason": one.reason,
+                    "problem": self._couriers[one.channel].problem(contacts[one.channel, one.recipient]),
                 }
                 for one in said
             ],

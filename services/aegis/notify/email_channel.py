@@ -85,7 +85,7 @@ class EmailChannel(CannotBeAsked):
         hidden = (to.addr_spec, self._server.password or "")
         wanted = self._album is not None and news.kind is NewsKind.ALERT
         pictures = await self._album.of(news.sighting) if self._album and wanted else None
-        mail = self._compose(to, news, pictures)
+        mail = self._compose(to, news, pictures, outside=contact.outside)
         try:
             await self._hand_over(mail, to)
         except aiosmtplib.SMTPAuthenticationError as error:
@@ -130,12 +130,12 @@ class EmailChannel(CannotBeAsked):
         finally:
             client.close()
 
-    def _compose(self, to: Address, news: News, pictures: Pictures | None) -> EmailMessage:
+    def _compose(self, to: Address, news: News, pictures: Pictures | None, *, outside: bool) -> EmailMessage:
         seen = news.sighting
         cids = {name: f"{name}.{news.identity}@{self._sender.domain}" for name in ("probe", "photo")}
         found = {name for name in cids if pictures and getattr(pictures, name)}
         shown = words.Shown(**{name: cids[name] if name in found else None for name in cids}) if pictures else None
-        text = words.of(news, zone=self._zone, shown=shown)
+        text = words.of(news, zone=self._zone, shown=shown, outside=outside)
         mail = EmailMessage(policy=email.policy.SMTP)
         mail["Subject"] = text.subject
         mail["From"] = self._sender

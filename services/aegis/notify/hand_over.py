@@ -14,7 +14,7 @@ from typing import Any
 import nats.errors
 
 from aegis.contracts import codec
-from aegis.contracts.deliveries import DeliveryRecord, DeliveryState
+from aegis.contracts.deliveries import DeliveryRecord, DeliveryState, NewsKind
 from aegis.contracts.telling import Contact
 from aegis.notify import core
 from aegis.notify.channel import Channel, Handed, News
@@ -70,6 +70,13 @@ class HandOver:
         self._providers: dict[str, Provider] = {}
         self.errors: dict[str, str] = defaultdict(str)
         """The last problem of each contact, by token; empty once it was told again."""
+
+    def problem(self, contact: Contact) -> str:
+        """Say why a contact waits, as far as that is known."""
+        provider = self._providers.get(self._channel.provider(contact))
+        if provider is not None and provider.breaker.down:
+            return f"{provider.name} seems to be down: {provider.last_error}"
+        return self.errors[contact.token]
 
     async def see_to(self, sequence: int, message: Msg) -> None:
         """Bring the delivery that a message of the stream is about a step further, and answer the bus.
@@ -155,7 +162,9 @@ class HandOver:
         else:
             provider.breaker.worked()
             self.errors[contact.token] = ""
-            metrics.DELIVERY_LATENCY.labels(self._channel.name).observe(max(0.0, time.time() - kept.record.asked_at))
+            if kept.record.kind is NewsKind.ALERT:
+                waited = max(0.0, time.time() - kept.record.asked_at)
+                metrics.DELIVERY_LATENCY.labels(self._channel.name).observe(waited)
             await self._note(subject, kept, handed.state, detail=handed.detail, provider_id=handed.provider_id)
             await say(message.ack)
 

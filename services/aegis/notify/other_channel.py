@@ -51,7 +51,7 @@ class OtherChannel(CannotBeAsked):
             NeverError: Apprise does not know such an address.
 
         """
-        said = words.of(news, zone=self._zone)
+        said = words.of(news, zone=self._zone, outside=contact.outside)
         kind = NotifyType.WARNING if news.kind is NewsKind.ALERT else NotifyType.INFO
         status = await asyncio.to_thread(_notify, contact.address, said.subject, said.plain, kind)
         if status is None:

@@ -96,7 +96,7 @@ async def build(context: Context[NotifySettings]) -> AsyncIterator[None]:
             zone=config.zone,
             site=wanted.site,
             cameras=wanted.cameras,
-            channels={c.name: c for c in channels},
+            couriers=couriers,
         )
 
         def busy() -> int:

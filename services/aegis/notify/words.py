@@ -14,6 +14,7 @@ CLEARLY_ABOVE = 0.1
 
 DRILL = "DRILL. This is an exercise, not a real alert."
 DUTY = "A person must decide: compare before acting; this is not proof."
+CONFIRMED = "People of the site have looked and confirmed it. It is not proof: check who it is before acting."
 
 _LABEL = "text-align:left;vertical-align:top;padding:2px 16px 2px 0;font-weight:600;white-space:nowrap"
 _CELL = "vertical-align:top;padding:2px 0"
@@ -38,17 +39,22 @@ class Words:
     html: str
 
 
-def compose(seen: Sighting, *, zone: dt.tzinfo, shown: Shown | None) -> Words:
-    """Say an alert; times in ``zone``, ``shown`` None where the site sends no pictures."""
+def compose(seen: Sighting, *, zone: dt.tzinfo, shown: Shown | None, outside: bool = False) -> Words:
+    """Say an alert; times in ``zone``, ``shown`` None where the site sends no pictures.
+
+    ``outside`` is for those who are not of the site: they are told that people have confirmed it, and cannot answer.
+    """
     rows = _rows(seen, zone)
-    where_to_look = _pictures(seen, shown)
-    return Words(_subject(seen, zone), _plain(seen, rows, where_to_look), _html(seen, rows, where_to_look, shown))
+    duty = CONFIRMED if outside else DUTY
+    notes = [_pictures(seen, shown, outside=outside)]
+    notes += [] if outside else [f"To answer: aegis alerts ack|confirm|dismiss {one_line(seen.reference)} --as KEYFILE"]
+    return Words(_subject(seen, zone), _plain(seen, rows, duty, notes), _html(seen, rows, duty, notes, shown))
 
 
-def of(news: News, *, zone: dt.tzinfo, shown: Shown | None = None) -> Words:
+def of(news: News, *, zone: dt.tzinfo, shown: Shown | None = None, outside: bool = False) -> Words:
     """Say news of any kind; as :func:`compose` for an alert."""
     if news.kind is NewsKind.ALERT:
-        return compose(news.sighting, zone=zone, shown=shown)
+        return compose(news.sighting, zone=zone, shown=shown, outside=outside)
     said = _test(news.sighting, zone) if news.kind is NewsKind.TEST else _correction(news, zone)
     drill = news.sighting.drill and news.kind is NewsKind.CORRECTION
     lines = [DRILL, "", *said.lines, "", DRILL] if drill else said.lines
@@ -119,8 +125,12 @@ def _rows(seen: Sighting, zone: dt.tzinfo) -> list[tuple[str, str]]:
     ]
 
 
-def _pictures(seen: Sighting, shown: Shown | None) -> str:
+def _pictures(seen: Sighting, shown: Shown | None, *, outside: bool) -> str:
     look = f"To see the pictures: aegis alerts picture {one_line(seen.reference)} --out FOLDER"
+    if outside:
+        look = f"Ask {one_line(seen.site_name)} for them, by the reference."
+    if not seen.chip:
+        return "There are no pictures of this exercise."
     if shown is None:
         return f"Pictures are not sent by mail. {look}"
     if shown.probe and shown.photo:
@@ -131,16 +141,16 @@ def _pictures(seen: Sighting, shown: Shown | None) -> str:
     return f"The {missing} is not available. {look}"
 
 
-def _plain(seen: Sighting, rows: list[tuple[str, str]], pictures: str) -> str:
+def _plain(seen: Sighting, rows: list[tuple[str, str]], duty: str, notes: list[str]) -> str:
     width = max(len(label) for label, _ in rows) + 2
     table = [f"{label + ':':<{width}}{value}" for label, value in rows]
-    lines = [*table, "", f"What to do: {DUTY}", pictures]
+    lines = [*table, "", f"What to do: {duty}", *notes]
     if seen.drill:
         lines = [DRILL, "", *lines, "", DRILL]
     return "\n".join(lines) + "\n"
 
 
-def _html(seen: Sighting, rows: list[tuple[str, str]], pictures: str, shown: Shown | None) -> str:
+def _html(seen: Sighting, rows: list[tuple[str, str]], duty: str, notes: list[str], shown: Shown | None) -> str:
     """Give the same with inline styles. No text colours but on an own ground, so that dark mode can choose them."""
     drill = f'<p style="{_DRILL}">{DRILL}</p>\n' if seen.drill else ""
     table = "\n".join(
@@ -148,14 +158,15 @@ def _html(seen: Sighting, rows: list[tuple[str, str]], pictures: str, shown: Sho
         for label, value in rows
     )
     title = f"{one_line(seen.person)} seen at {one_line(seen.camera_name)}"
+    said = "\n".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return _page(
         title,
         f"""{drill}<h1 style="font-size:20px">{html.escape(title)}</h1>
 <table style="border-collapse:collapse">
 {table}
 </table>
-<p style="{_DUTY}">{DUTY}</p>
-{_images(seen, shown)}<p>{html.escape(pictures)}</p>
+<p style="{_DUTY}">{duty}</p>
+{_images(seen, shown)}{said}
 {drill}""",
     )
 

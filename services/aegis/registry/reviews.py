@@ -60,14 +60,16 @@ class Reviews:
         async with self._one_at_a_time:
             review = self._known(self._alerts.get(request.alert), request.alert)
             key = f"{request.alert}.{user.id}.{request.verdict.value}"
-            if key not in self._vault.mirrors["votes"].entries:
+            known = self._vault.mirrors["votes"].entries
+            repeated = key in known and self._vault.unsealed(Vote, "votes", key).review != request
+            if key not in known:
                 _check(review.as_of(now), vote)
                 try:
                     await self._vault.create("votes", key, vote)
                 except ConflictError:
                     log.info("this review was kept already")
             review = await self._settle(review)
-        return self._answer(review, vote)
+        return {**self._answer(review, vote), "repeated": repeated}
 
     async def show(self, request: ShowAlert) -> object:
         """Say how an alert stands, and to whom may see it what people said of it.
@@ -130,7 +132,7 @@ class Reviews:
                 log.info("something else was told of the alert; reading on")
                 await self._alerts.read_on(changes[0])
 
-    def _answer(self, review: Review, vote: Vote) -> object:
+    def _answer(self, review: Review, vote: Vote) -> dict[str, object]:
         """Say what became of a review: told, or kept until so many people have confirmed as must."""
         event_type, confirms = reviews.EVENTS[vote.review.verdict], vote.review.verdict is Verdict.CONFIRM
         said = any(change.type == event_type and change.update.by == vote.name for change in review.history)

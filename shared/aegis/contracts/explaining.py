@@ -80,6 +80,8 @@ def _why_not_outside(case: Case, rule: Rule, contact: Contact) -> str:
     outside = rule.outside
     if outside is None or contact not in policy.contacts(case.telling, outside):
         return _not_in(rule, contact, outside is not None and contact.person in outside.tell)
+    if case.sighting.drill and not outside.drills:
+        return "outside: not told of drills"
     if not case.enough(outside):
         given = 1 if case.state is AlertState.CONFIRMED_ONCE else 0
         return f"outside: {given} of {outside.confirmations} confirmations"

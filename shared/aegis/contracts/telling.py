@@ -55,6 +55,8 @@ class Outside:
     tell: tuple[str, ...]
     via: tuple[str, ...] = ()
     confirmations: int = 2
+    drills: bool = False
+    """Whether they are told of exercises, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,8 @@ class Case:
 
     def enough(self, outside: Outside) -> bool:
         """Tell whether so many people have confirmed that outside parties are told."""
+        if self.sighting.drill and not outside.drills:
+            return False
         once = self.state is AlertState.CONFIRMED_ONCE and outside.confirmations == 1
         return once or self.state is AlertState.CONFIRMED_TWICE
 

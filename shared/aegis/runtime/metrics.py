@@ -14,8 +14,8 @@ def _gauge(name: str, what: str, *labels: str) -> Gauge:
     return Gauge(name, what, labels, registry=REGISTRY)
 
 
-def _histogram(name: str, what: str, *labels: str) -> Histogram:
-    return Histogram(name, what, labels, registry=REGISTRY, buckets=LATENCIES)
+def _histogram(name: str, what: str, *labels: str, buckets: tuple[float, ...] = LATENCIES) -> Histogram:
+    return Histogram(name, what, labels, registry=REGISTRY, buckets=buckets)
 
 
 FRAMES_CAPTURED = _counter("aegis_frames_captured", "Frames sent to detection", "camera")
@@ -43,7 +43,12 @@ ALERTS = _counter("aegis_alerts", "Events told about people of the list", "event
 SHADOW_ALERTS = _counter("aegis_shadow_alerts", "Events that would have been told, had the site been armed", "event")
 ALERT_LATENCY = _histogram("aegis_alert_latency_seconds", "From a capture to the alert on the bus", "since")
 DELIVERIES = _counter("aegis_deliveries", "Attempts to tell people and systems", "channel", "state")
-DELIVERY_LATENCY = _histogram("aegis_delivery_latency_seconds", "From the alert to its hand-over", "channel")
+DELIVERY_LATENCY = _histogram(
+    "aegis_delivery_latency_seconds",
+    "From when it was due to its hand-over",
+    "channel",
+    buckets=(*LATENCIES, 30.0, 60.0, 300.0),
+)
 RECEIPTS = _counter("aegis_receipts", "Receipts of SMS providers, by what became of them", "provider", "outcome")
 LEASES = _gauge("aegis_leases_held", "Cameras or partitions that this replica holds", "kind")
 DEAD = _counter("aegis_dead_letters", "Messages that could not be handled")

@@ -32,6 +32,7 @@ def categories(tree: Section, values: Values) -> dict[str, Category]:
         return DEFAULT_CATEGORIES
     found = {}
     section = tree.map("categories", values.problems)
+    section.only(*section, problems=values.problems)
     for name in section:
         body = section.map(name, values.problems)
         body.only("severity", "threshold", "false_alerts_per_week", problems=values.problems)

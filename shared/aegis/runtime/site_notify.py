@@ -198,6 +198,9 @@ def _sms(body: Section, values: Values) -> SmsConfig | None:
         case "twilio":
             url = gateway(values, body, ("https", "http"), TWILIO)
             account, token = values.text(body, "account"), values.text(body, "token")
+            for name, value in (("account", account), ("token", token)):
+                if name in body and not value:
+                    values.problem(body.line_of(name), f"{name} is empty")
             return TwilioConfig(account=account, token=token, sender=sender, rate=rate, names=named, url=url)
         case "kannel":
             url = gateway(values, body, ("https", "http"))

@@ -89,13 +89,14 @@ class RuleReader:
         return Step(tell=tell, via=via, wait=self._values.number(body, "wait", 60.0, 5, 3600))
 
     def _outside(self, body: Section) -> Outside:
-        body.only("tell", "via", "confirmations", problems=self._values.problems)
+        body.only("tell", "via", "confirmations", "drills", problems=self._values.problems)
         tell, via = self._whom(body, outside=True)
         number = self._values.number(body, "confirmations", 2.0, 1, 2)
         if not number.is_integer():
             line = body.line_of("confirmations")
             self._values.problem(line, f"confirmations: a whole number is expected, not {number:g}")
-        return Outside(tell=tell, via=via, confirmations=int(number))
+        drills = self._values.flag(body, "drills")
+        return Outside(tell=tell, via=via, confirmations=int(number), drills=drills)
 
     def _whom(self, body: Section, *, outside: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Read people, none for everyone, and channels; whoever is told must have one of these."""

@@ -63,6 +63,7 @@ def _people(notify: Section, values: Values, config: NotifyConfig) -> list[Conta
     taken = {contact.person for contact in _without_people(config)}
     found: list[Contact] = []
     section = notify.map("people", values.problems)
+    section.only(*section, problems=values.problems)
     for name in section:
         line = section.line_of(name)
         person = values.as_token(name, "person", line)

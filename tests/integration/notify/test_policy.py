@@ -139,7 +139,7 @@ async def test_the_outside_is_told_after_two_confirmations_and_corrected_after_a
 ) -> None:
     configure(world, receiver, outside=True)
     await world.start()
-    event = await world.publish()
+    event = await world.publish(drill=False)
     await until(lambda: bool(receiver.at("/gate")), "the first step is told")
     await review(world, event, reviews.CONFIRMED, AlertState.CONFIRMED_ONCE)
     await asyncio.sleep(1.0)

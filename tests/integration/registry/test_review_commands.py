@@ -109,19 +109,21 @@ async def test_an_alert_is_acknowledged_confirmed_by_two_dismissed_and_shown(des
     alert = await desk.alert("armed")
     name = alert.reference.lower()
     said = await terminal.done("alerts", "ack", name, "--as", str(eli))
-    assert said == f"{alert.reference} acknowledged by Eli; it is now acknowledged\n"
+    assert said == f"{alert.reference} acknowledged by Eli\n"
     said = await terminal.done("--as", str(dan), "alerts", "confirm", name)
     assert said == f"{alert.reference}: Dan's confirmation is kept; it is told once another person has confirmed too\n"
     hidden = await terminal.done("alerts", "show", name, "--as", str(eli))
     assert "Dan acknowledged" not in hidden
     assert "acknowledged by Dan" in hidden
     assert "confirmed by" not in hidden
-    assert "is shown to those who have confirmed it" in hidden
+    assert "is shown to those who have given a view" in hidden
     assert "Dan confirmed at" in await terminal.done("alerts", "show", name, "--as", str(dan))
     said = await terminal.done("alerts", "confirm", name, "--as", str(eli))
     assert said == f"{alert.reference} confirmed by Eli; it is now confirmed twice\n"
     said = await terminal.done("alerts", "dismiss", name, "--as", str(dan), "--reason", " a  twin ")
-    assert said == f"{alert.reference} dismissed by Dan; it is now dismissed\n"
+    assert said == f"{alert.reference} dismissed by Dan\n"
+    said = await terminal.done("alerts", "confirm", name, "--as", str(dan))
+    assert said == f"{alert.reference}: Dan has confirmed it before, and that stands; it is dismissed\n"
     shown = (await terminal.done("alerts", "show", name)).splitlines()
     assert shown[0] == (f"{alert.reference} is dismissed: somebody resembles A Person (armed, high) at Lobby")
     assert [line.partition(" ")[2] for line in shown[2:7]] == [

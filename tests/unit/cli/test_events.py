@@ -76,7 +76,7 @@ UPDATE = Update(
         (reviews.CONFIRMED, AlertState.CONFIRMED_ONCE, "confirmed by Ann"),
         (reviews.CONFIRMED, AlertState.CONFIRMED_TWICE, "confirmed by Ann, the second person"),
         (reviews.DISMISSED, AlertState.DISMISSED, "dismissed by Ann: not her"),
-        (reviews.ESCALATED, AlertState.ESCALATED, "escalated to step 2: nobody acknowledged it in time"),
+        (reviews.ESCALATED, AlertState.ESCALATED, "went on to step 2: nobody has acknowledged it"),
         (reviews.EXPIRED, AlertState.EXPIRED, "expired: nobody may act on it any more"),
         (
             reviews.CORRECTED,

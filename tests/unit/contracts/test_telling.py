@@ -34,7 +34,7 @@ from aegis.contracts.deliveries import DeliveryState, NewsKind
 from aegis.contracts.explaining import explain
 from aegis.contracts.messages import Severity
 from aegis.contracts.reviews import AlertState
-from aegis.contracts.telling import Due, Plan, Rule, Step, Telling
+from aegis.contracts.telling import Due, Outside, Plan, Rule, Step, Telling
 
 
 def test_a_whole_escalation() -> None:
@@ -63,6 +63,16 @@ def test_who_acknowledges_ends_the_escalation_and_two_confirmations_tell_the_out
     world.state = AlertState.CONFIRMED_TWICE
     world.run(LIFETIME + 1)
     assert world.history[3:] == [(310, "police email", 0)]
+
+
+@pytest.mark.parametrize("drills", [False, True])
+def test_the_outside_is_told_of_an_exercise_only_where_that_was_agreed(drills: bool) -> None:
+    rule = replace(NIGHT, outside=Outside(tell=("police",), drills=drills))
+    telling, exercise = Telling(contacts=PEOPLE, rules=(rule,)), sighting(drill=True)
+    due = policy.plan(telling, exercise, AlertState.CONFIRMED_TWICE, (), RAISED_AT, ZONE).due
+    assert due == ((Due(contact=POLICE),) if drills else ())
+    told = {e.person: e.reason for e in explain(telling, exercise, AlertState.CONFIRMED_TWICE, (), ZONE)}
+    assert told["police"] == ("not told yet" if drills else "outside: not told of drills")
 
 
 @pytest.mark.parametrize("state", [AlertState.ACKNOWLEDGED, AlertState.CONFIRMED_ONCE])

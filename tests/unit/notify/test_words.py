@@ -62,10 +62,23 @@ Valid until: 14:13:22 CET; after that it is history
 
 What to do: A person must decide: compare before acting; this is not proof.
 Pictures are not sent by mail. To see the pictures: aegis alerts picture K7Q-2MX --out FOLDER
+To answer: aegis alerts ack|confirm|dismiss K7Q-2MX --as KEYFILE
 
 DRILL. This is an exercise, not a real alert.
 """
     )
+
+
+def test_who_is_outside_is_told_what_people_have_done_and_no_commands() -> None:
+    said = words.compose(sighting(drill=False), zone=ZONE, shown=None, outside=True)
+    assert "People of the site have looked and confirmed it" in said.plain
+    assert "Ask North School for them" in said.plain
+    assert "aegis" not in said.plain + said.html
+
+
+def test_an_exercise_without_pictures_says_so() -> None:
+    said = words.compose(sighting(chip=""), zone=ZONE, shown=Shown(probe=None, photo=None))
+    assert "There are no pictures of this exercise." in said.plain
 
 
 def test_what_is_real_does_not_say_drill() -> None:

@@ -244,6 +244,16 @@ def test_a_person_has_another_name_than_an_address(tmp_path: Path) -> None:
     assert problems(tmp_path, SITE + text) == [":10: 'email-1' stands twice"]
 
 
+def test_a_person_stands_once(tmp_path: Path) -> None:
+    text = "  email: {smtp: 'smtp://x'}\n  people:\n    ann: {email: a@b.c}\n    ann: {email: d@b.c}\n"
+    assert ":11: 'ann' stands twice" in problems(tmp_path, SITE + text)
+
+
+def test_an_account_has_a_name(tmp_path: Path) -> None:
+    text = "  sms: {provider: twilio, account: '', token: t, from: A}\n  people:\n    a: {sms: '+15551230001'}\n"
+    assert problems(tmp_path, SITE + text) == [":8: account is empty"]
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     text = EXAMPLE.replace("head@example.org", "nowhere").replace("wait: 45", "wait: 1").replace("fri]", "friday]")
     assert [int(problem.split(":")[1]) for problem in problems(tmp_path, text)] == [15, 26, 29]
