@@ -189,6 +189,7 @@ _UPDATE = Update(
     entry="p1",
     state=AlertState.ESCALATED,
     updated_at=NOON + 9,
+    expires_at=NOON + 600,
     by="Ann",
     reason="not him",
     step=2,

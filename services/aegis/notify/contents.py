@@ -44,7 +44,8 @@ class Contents:
             return None
         if record.kind is NewsKind.CORRECTION:
             return case.dismissed[1] if case.dismissed and case.dismissed[1].event.id == record.event else None
-        return case.raised[record.event][1] if record.event in case.raised else None
+        events = case.updates if record.kind is NewsKind.UPDATE else case.raised
+        return events[record.event][1] if record.event in events else None
 
     def _test(self, record: DeliveryRecord) -> Told:
         seen = invented(self._site, record.alert, "TEST", at=record.asked_at, category="test", camera="test")

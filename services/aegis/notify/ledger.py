@@ -51,6 +51,8 @@ class Case:
     """How it stands; None while nothing was read that raised it."""
     raised: dict[str, tuple[int, Told]] = field(default_factory=dict)
     dismissed: tuple[int, Told] | None = None
+    updates: dict[str, tuple[int, Told]] = field(default_factory=dict)
+    """What else became of it, by the event's id."""
     last: int = 0
     """Sequence of the newest event of its story."""
     deliveries: dict[str, Kept] = field(default_factory=dict)
@@ -67,6 +69,8 @@ class Case:
             self.raised[told.event.id] = sequence, told
         elif told.event.type == reviews.DISMISSED:
             self.dismissed = sequence, told
+        else:
+            self.updates[told.event.id] = sequence, told
 
     def records(self, event: str) -> list[DeliveryRecord]:
         return [kept.record for kept in self.deliveries.values() if kept.record.event == event]

@@ -91,6 +91,11 @@ class Planner:
                     await self._woken.wait()
 
     async def _see_to(self, ledger: Ledger, case: Case) -> None:
+        for event, (sequence, _) in list(case.updates.items()):
+            if case.sighting is not None:
+                records = [kept.record for kept in case.deliveries.values()]
+                due = telling.updates(self._policy, records, event)
+                await self._write(ledger, event, sequence, case.sighting, due)
         if case.dismissed is not None:
             await self._correct(ledger, case)
             return
@@ -152,8 +157,8 @@ class Planner:
                 person=contact.person,
                 step=item.step,
                 asked_at=now,
-                # A correction is news for as long again as an alert is.
-                expires_at=now + lifetime if item.kind is NewsKind.CORRECTION else seen.expires_at,
+                # What became of an alert is news for as long again as an alert is.
+                expires_at=seen.expires_at if item.kind is NewsKind.ALERT else now + lifetime,
             )
             subject = subjects.delivery(contact.channel, seen.alert, event, contact.token)
             with contextlib.suppress(ConflictError):  # another replica was faster

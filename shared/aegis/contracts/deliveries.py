@@ -42,6 +42,8 @@ class NewsKind(enum.Enum):
     ALERT = "alert"
     CORRECTION = "correction"
     """An alert that they were told of was dismissed."""
+    UPDATE = "update"
+    """What else became of it; systems are told, by webhook, and people are not."""
     TEST = "test"
 
 

@@ -113,12 +113,14 @@ class Update:
     """How it stands after this event."""
     updated_at: float
     """When it was done."""
+    expires_at: float = 0.0
+    """Until when the alert can be acted on."""
     by: str = ""
     """Name of the user who did it; empty where a clock did."""
     reason: str = ""
     """Why it was dismissed."""
     step: int = 0
-    """The step of the rule that an escalation went on to, from 1."""
+    """The step of the rule that an escalation went on to, from 2; 0 in other events."""
     drill: bool = False
 
 
@@ -186,6 +188,7 @@ class Review:
             entry=seen.entry,
             state=state,
             updated_at=at,
+            expires_at=seen.expires_at,
             by=by,
             reason=reason,
             drill=seen.drill,

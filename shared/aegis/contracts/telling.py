@@ -156,10 +156,20 @@ def corrections(telling: Telling, told: Sequence[DeliveryRecord]) -> tuple[Due, 
 
     ``told`` are the newest records of all deliveries of the alert, those of corrections too.
     """
-    knows = {key(r) for r in told if r.kind is NewsKind.ALERT and r.state.handed_over}
-    knows -= {key(r) for r in told if r.kind is NewsKind.CORRECTION}
-    by_key = {key(contact): contact for contact in telling.contacts}
-    return tuple(Due(contact=contact, kind=NewsKind.CORRECTION) for at, contact in by_key.items() if at in knows)
+    corrected = {key(r) for r in told if r.kind is NewsKind.CORRECTION}
+    return tuple(Due(contact=c, kind=NewsKind.CORRECTION) for c in _knowing(telling, told) if key(c) not in corrected)
+
+
+def updates(telling: Telling, told: Sequence[DeliveryRecord], event: str) -> tuple[Due, ...]:
+    """Say which systems must be told of an event of an alert's life: every webhook that knows of the alert, or may."""
+    heard = {key(r) for r in told if r.event == event}
+    systems = (c for c in _knowing(telling, told) if c.channel == "webhook")
+    return tuple(Due(contact=c, kind=NewsKind.UPDATE) for c in systems if key(c) not in heard)
+
+
+def _knowing(telling: Telling, told: Sequence[DeliveryRecord]) -> list[Contact]:
+    known = {key(r) for r in told if r.kind is NewsKind.ALERT and r.state.handed_over}
+    return list({key(c): c for c in telling.contacts if key(c) in known}.values())
 
 
 class Case:

@@ -134,7 +134,7 @@ def test_an_event_carries_what_changed() -> None:
     assert cloudevents.seconds(event.time) == T + 9
     assert cloudevents.from_data(Update, event.data) == Update(
         alert="a1", reference="K7Q-2MX", site="north", category="barred", entry="p1", state=S.DISMISSED,
-        updated_at=T + 9, by="Ann", reason="not her",
+        updated_at=T + 9, expires_at=T + 600, by="Ann", reason="not her",
     )  # fmt: skip
 
 

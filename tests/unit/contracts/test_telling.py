@@ -21,6 +21,7 @@ from tests.unit.contracts.escalation import (
     WEDNESDAY,
     ZONE,
     World,
+    contact,
     plan,
     quiet,
     record,
@@ -220,3 +221,14 @@ def test_a_dismissal_is_told_to_all_who_know_and_only_once() -> None:
 
 def test_what_is_pending_when_it_is_dismissed_needs_no_correction() -> None:
     assert not policy.corrections(TELLING, [record(Due(contact=GATE, step=1), RAISED_AT, PENDING)])
+
+
+def test_systems_that_know_of_an_alert_are_told_once_what_becomes_of_it() -> None:
+    vms, chat = contact("vms", "webhook"), contact("chat", "webhook")
+    telling = Telling(contacts=(*PEOPLE, vms, chat))
+    told = [record(Due(contact=who, step=1), RAISED_AT) for who in (GATE, vms)]
+    told.append(record(Due(contact=chat, step=1), RAISED_AT, FAILED))
+    assert policy.updates(telling, told, "e2") == (Due(contact=vms, kind=NewsKind.UPDATE),)
+    told.append(replace(record(Due(contact=vms, kind=NewsKind.UPDATE), RAISED_AT + 9), event="e2"))
+    assert policy.updates(telling, told, "e2") == ()
+    assert policy.updates(telling, told, "e3") == (Due(contact=vms, kind=NewsKind.UPDATE),)
