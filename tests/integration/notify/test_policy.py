@@ -92,10 +92,12 @@ async def test_without_an_answer_the_next_one_is_told_and_the_story_says_so(
     await world.start()
     await world.publish()
     await until(lambda: bool(receiver.at("/head")), "the second step is told", 15.0)
-    [first], [second] = receiver.at("/gate"), receiver.at("/head")
+    first, second = receiver.at("/gate")[0], receiver.at("/head")[0]
     assert 4.9 < second.at - first.at < 7.0
     await until(lambda: _has(world, reviews.ESCALATED), "the story says that it was escalated")
     assert not receiver.at("/desk")
+    await until(lambda: len(receiver.at("/gate")) == 2, "who knew of it is told that it went on")
+    assert cloudevents.load(receiver.at("/gate")[1].body).type == reviews.ESCALATED
 
 
 async def _has(world: World, kind: str) -> bool:
