@@ -136,6 +136,7 @@ MESSAGES: tuple[object, ...] = (
         asked_at=NOON - 3,
         expires_at=NOON + 600,
         provider_id="SM1",
+        stuck=True,
         repeated=True,
     ),
     deliveries.SendTest(person="guard", via="sms"),

@@ -65,7 +65,8 @@ def services(answers: list[dict[str, Any]]) -> list[str]:
             runs += f" ({detail['fell_back']})"
         if "entries" in detail:
             scores = f"normalised by {detail['cohort_size']} people" if detail.get("cohort_size") else "plain cosines"
-            runs = f"{detail['entries']} entries, watchlist version {detail['watchlist_version']}, scores {scores}"
+            entries = "1 entry" if detail["entries"] == 1 else f"{detail['entries']} entries"
+            runs = f"{entries}, watchlist version {detail['watchlist_version']}, scores {scores}"
         memory = answer["metrics"].get("process_resident_memory_bytes", 0) / 2**20
         state = "ready" if answer["ready"] else "not ready"
         who = f"{answer['service']:<9} {answer['replica']:<3}"

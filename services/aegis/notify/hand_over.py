@@ -195,6 +195,7 @@ class HandOver:
             detail=core.detail(detail),
             attempts=kept.record.attempts + (state is DeliveryState.SENDING),
             provider_id=provider_id or kept.record.provider_id,
+            stuck=kept.record.stuck and not state.final,
             repeated=kept.record.repeated or repeated,
         )
         try:
@@ -231,7 +232,8 @@ class HandOver:
             "%s: attempt %d failed, the next in %.1f s: %s", self._channel.name, kept.record.attempts, delay, error
         )
         if state is not kept.record.state:
-            record = replace(kept.record, state=state, at=time.time(), detail=core.detail(str(error)))
+            detail = core.detail(str(error))
+            record = replace(kept.record, state=state, at=time.time(), detail=detail, stuck=error.setup)
             await self._ledger.write(message.subject, kept, record)
         await say(lambda: message.nak(delay=delay))
 

@@ -72,6 +72,8 @@ class DeliveryRecord:
     expires_at: float = 0.0
     provider_id: str = ""
     """By which the provider knows it."""
+    stuck: bool = False
+    """It cannot be handed over until a person mends the settings; it is tried again, but nobody waits for it."""
     repeated: bool = False
     """It was handed over again after a crash, and the provider could not tell whether it already had it."""
 

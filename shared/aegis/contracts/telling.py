@@ -258,7 +258,7 @@ class Case:
             return True
         if not records:
             return not new  # there is nobody whom it would tell: nothing to wait for
-        if not new and all(record.state is DeliveryState.FAILED for record in records):
+        if not new and all(record.state is DeliveryState.FAILED or record.stuck for record in records):
             return True
         return now >= self._asked(number) + step.wait
 

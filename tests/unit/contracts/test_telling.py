@@ -83,6 +83,12 @@ def test_an_alert_that_nobody_decides_expires(state: AlertState) -> None:
     assert world.history == [(600, "expired", 0)]
 
 
+def test_a_step_whose_settings_are_wrong_does_not_wait() -> None:
+    stuck = replace(record(Due(contact=GATE_SMS, step=1), RAISED_AT, PENDING), stuck=True)
+    found = policy.plan(TELLING, sighting(), AlertState.RAISED, (stuck,), RAISED_AT + 1, ZONE)
+    assert (found.due, found.escalate_to) == ((Due(contact=HEAD, step=2),), 2)
+
+
 def test_a_step_that_failed_for_good_does_not_wait() -> None:
     world = World(TELLING, answers={GATE_SMS: FAILED})
     world.run(1)
