@@ -3,8 +3,9 @@
 #
 #   AEGIS_WEBHOOK_SECRET=whsec_... sh post.sh URL EVENT.json            needs curl and openssl
 set -eu
-url=$1
-file=$2
+url=${1:?sh post.sh URL EVENT.json}
+file=${2:?sh post.sh URL EVENT.json}
+: "${AEGIS_WEBHOOK_SECRET:?export it first: the secret that signs}"
 id=msg_$(openssl rand -hex 8)
 now=$(date +%s)
 case $AEGIS_WEBHOOK_SECRET in

@@ -5,6 +5,7 @@ AEGIS_WEBHOOK_SECRET=... python receiver.py [PORT]
 
 import base64
 import collections
+import contextlib
 import hmac
 import json
 import os
@@ -37,7 +38,8 @@ def work(event: dict) -> None:
     """Do what your system does with an event, within five seconds, or put it into a queue of your own."""
     data = event["data"]
     drill = "DRILL " if data.get("drill") else ""
-    print(f"{event['time']} {drill}{event['type']} {data['reference']} {data.get('person', '')}".rstrip(), flush=True)
+    what = data.get("person") or data.get("state", "")
+    print(f"{event['time']} {drill}{event['type']} {data['reference']} {what}".rstrip(), flush=True)
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -71,6 +73,9 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    if not os.environ.get("AEGIS_WEBHOOK_SECRET"):
+        sys.exit("export AEGIS_WEBHOOK_SECRET first: the secret that the site signs with")
     server = ThreadingHTTPServer(("127.0.0.1", int((sys.argv[1:] or ["8090"])[0])), Receiver)
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
-    server.serve_forever()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()

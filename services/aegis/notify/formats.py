@@ -6,21 +6,19 @@
 A message follows from the events before it, so what is told again after a crash is the same and is stored once.
 """
 
-import asyncio
-import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import nats.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from aegis.contracts import cap, cloudevents, codec, onvif, subjects
 from aegis.contracts.cap import History
-from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
+from aegis.notify.hand_over import say
+from aegis.notify.ledger import patiently
+from aegis.runtime.bus import Msg, RefusedError
 from aegis.runtime.consumers import consume
 from aegis.runtime.service import Context
 
@@ -32,7 +30,6 @@ ACK_SECONDS = 10.0
 REMEMBERED = 1000
 """Histories that are kept in memory; others are read from the bus."""
 HISTORY_BATCH = 256
-BUS_RETRY_SECONDS = 0.2
 
 
 class Formats:
@@ -77,11 +74,11 @@ class Formats:
             log.exception("an event could not be put into another form")
             await self._refuse(message, f"not handled because of a mistake in this program: {type(error).__name__}")
         else:
-            await _say(message.ack)
+            await say(message.ack)
 
     async def _refuse(self, message: Msg, problem: str) -> None:
         await self._context.dead_letter(message, f"{DURABLE}: {problem}")
-        await _say(message.term)
+        await say(message.term)
 
     async def _publish(self, message: Msg) -> None:
         event = cloudevents.load(message.data)
@@ -108,7 +105,7 @@ class Formats:
 
     async def _store(self, subject: str, payload: bytes, identity: str, content_type: str) -> None:
         headers = {"content-type": content_type}
-        await _patiently(lambda: self._bus.store(subject, payload, message_id=identity, headers=headers))
+        await patiently(lambda: self._bus.store(subject, payload, message_id=identity, headers=headers))
 
     async def _read(self, subject: str, before: int) -> History:
         """Read what the subject's events in front of a sequence say, as after a restart."""
@@ -139,20 +136,3 @@ class Formats:
         except (codec.DecodeError, ArithmeticError):
             # It was put aside when its turn came.
             return replace(history, sequence=sequence)
-
-
-async def _patiently(call: Callable[[], Awaitable[object]]) -> None:
-    """Ask the bus until it answers, however long it is away."""
-    while True:
-        try:
-            await call()
-        except BusUnavailableError:
-            await asyncio.sleep(BUS_RETRY_SECONDS)
-        else:
-            return
-
-
-async def _say(answer: Callable[[], Awaitable[None]]) -> None:
-    """Answer the bus about a message. An answer that is lost is harmless: the message comes again."""
-    with contextlib.suppress(nats.errors.Error, OSError):
-        await answer()
