@@ -116,7 +116,7 @@ while (!bus.isClosed()) {
   } catch (error) {
     if (bus.isClosed()) break;
     if (!away(error)) throw error;
-    note(`the bus is away: ${error.message}; it is tried again`);
+    note(`trouble with the bus: ${error.message}; it is tried again`);
     await sleep(500);
   }
 }

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import logging
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -65,7 +66,7 @@ class Notes:
 
     async def take(self, error: Exception) -> None:
         """Note an error of the connection."""
-        self.say(f"the bus is away: {error or type(error).__name__}; it is tried again")
+        self.say(f"trouble with the bus: {error or type(error).__name__}; it is tried again")
 
     def say(self, text: str) -> None:
         """Print a line for people."""
@@ -77,6 +78,7 @@ class Notes:
 @contextlib.asynccontextmanager
 async def connected(state: Path, port: int, notes: Notes) -> AsyncIterator[JetStreamContext]:
     """Connect with the integrators' key."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of how the bus ends a connection
     bus = await nats.connect(
         f"tls://127.0.0.1:{port}",
         tls=ssl.create_default_context(cafile=str(state / "bus/ca.pem")),
@@ -97,7 +99,7 @@ async def find(bus: JetStreamContext, stream: str, subject: str, notes: Notes) -
         found = (await bus.consumer_info(stream, NAME)).config.filter_subject
     except nats.js.errors.NotFoundError:
         notes.say(f"the bus does not know {NAME} (any more): all that it has kept comes, perhaps again")
-        config = ConsumerConfig(durable_name=NAME, filter_subject=subject, ack_wait=30, max_ack_pending=100)
+        config = ConsumerConfig(name=NAME, durable_name=NAME, filter_subject=subject, ack_wait=30, max_ack_pending=100)
         await bus.add_consumer(stream, config)
     else:
         notes.last = ""
@@ -144,7 +146,7 @@ def port_of(state: Path) -> int:
     try:
         for name in ("bus/ca.pem", "bus/keys/integrator.nk"):
             (state / name).open().close()
-        return json.loads((state / "running.json").read_text())["port"]
+        return int(json.loads((state / "running.json").read_text())["port"])
     except OSError as error:
         sys.exit(f"cannot read {error.filename}: {error.strerror}; does Aegis run with this state directory, as you?")
 

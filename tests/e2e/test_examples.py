@@ -156,6 +156,9 @@ async def test_every_operation_and_example(people: People, tmp_path: Path) -> No
         await system.command("alerts", "confirm", reference, "--as", keys[1])
         await system.command("alerts", "dismiss", reference, "--reason", "somebody else", "--as", keys[0])
         await until(lambda: bool(taking.said("aegis.alert.dismissed.v1", reference)), "the webhook was told so")
+        kinds = [f"aegis.alert.{kind}.v1" for kind in ("acknowledged", "confirmed", "corrected")]
+        await until(lambda: all(taking.said(kind, reference) for kind in kinds), "the webhook was told the rest")
+        assert not taking.said("aegis.alert.sighted.v1")
         async with program(tmp_path, *follow) as python:
             await until(lambda: bool(python.said("corrected", reference)), "Python reads on where it stopped")
             assert python.said("acknowledged", reference, "acknowledged")

@@ -85,28 +85,7 @@ _FACE = Message(
     title="onvif.face",
     means="A sighting as a face recognition event of ONVIF Profile M.",
     content_type=onvif.CONTENT_TYPE,
-    payload={
-        "type": "object",
-        "required": ["UtcTime", "Source", "Data"],
-        "properties": {
-            "UtcTime": {"type": "string", "format": "date-time"},
-            "Source": {
-                "type": "object",
-                "required": ["VideoSource", "Rule"],
-                "properties": {"VideoSource": {"type": "string"}, "Rule": {"type": "string"}},
-            },
-            "Data": {
-                "type": "object",
-                "required": ["Likelihood", "EnrollmentID", "aegis:ExpiresAt", "aegis:Drill"],
-                "properties": {
-                    "Likelihood": {"type": "number", "minimum": 0, "maximum": 1},
-                    "EnrollmentID": {"type": "string"},
-                    "aegis:ExpiresAt": {"type": "string", "format": "date-time"},
-                    "aegis:Drill": {"type": "boolean"},
-                },
-            },
-        },
-    },
+    payload=schemas.face(),
 )
 CHANNELS = (
     Channel(
@@ -138,19 +117,32 @@ CHANNELS = (
         messages=(_FACE,),
     ),
 )
-WEBHOOK = _chosen(alerts.RAISED, reviews.DISMISSED, deliveries.TEST)
+WEBHOOK = _chosen(alerts.RAISED, *reviews.EVENT_TYPES, deliveries.TEST)
 """What is posted to webhooks."""
+
+
+def _texts(meanings: dict[str, str]) -> dict[str, Any]:
+    return {name: {"type": "string", "description": says} for name, says in meanings.items()}
+
+
+_BUS_HEADERS = _texts({"Nats-Msg-Id": "Names the message: the `id` of the event that it tells. A repeat has the same."})
+_SIGNED = _texts(
+    {
+        "webhook-id": "The name of this event to this receiver; a repeat has the same.",
+        "webhook-timestamp": "When it was posted, in seconds since the epoch. Drop what is older than five minutes.",
+        "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over id, timestamp and body, joined by dots.",
+    }
+)
 _WEBHOOK_HEADERS = {
-    "webhook-id": "The name of this event to this receiver; a repeat has the same.",
-    "webhook-timestamp": "When it was posted, in seconds since the epoch. Drop what is older than five minutes.",
-    "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over id, timestamp and body, joined by dots.",
+    "type": "object",
+    "required": ["content-type", *_SIGNED],
+    "properties": {"content-type": {"const": cloudevents.CONTENT_TYPE}, **_SIGNED},
 }
 
 
 def document() -> dict[str, Any]:
     """Give the document as plain values."""
-    every = {message.name: message for channel in CHANNELS for message in channel.messages}
-    every |= {message.name: message for message in WEBHOOK}
+    every = {message.title: message for channel in CHANNELS for message in channel.messages}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -175,13 +167,16 @@ def document() -> dict[str, Any]:
             "receive-webhook": {
                 "action": "receive",
                 "channel": _reference("channels", "webhook"),
-                "summary": "An alert, and its dismissal to those who had been told of it.",
+                "summary": "An alert, and to those who were told of it all that becomes of it, but no sightings.",
                 "bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}},
             },
         },
         "components": {
-            "messages": {message.title: _message(message) for message in every.values()},
-            "messageTraits": {"webhook": {"headers": _headers(_WEBHOOK_HEADERS)}},
+            "messages": {
+                **{title: {**_message(message), "headers": _headers(message)} for title, message in every.items()},
+                **{_plain(title): _message(message) | _payload_of(title) for title, message in every.items()},
+            },
+            "messageTraits": {"webhook": {"headers": _WEBHOOK_HEADERS}},
             "schemas": {kind.__name__: schemas.data_schema(kind) for kind in schemas.KINDS},
             "securitySchemes": _SECURITY,
         },
@@ -237,7 +232,7 @@ def _nats(channel: Channel) -> dict[str, Any]:
         "description": f"{channel.means} Kept in the stream `{channel.stream}`, from which it can be replayed.",
         "servers": [_reference("servers", "bus")],
         "parameters": {name: {"description": PARAMETERS[name]} for name in channel.parameters},
-        "messages": _references(channel.messages),
+        "messages": {m.title: _reference("components", "messages", m.title) for m in channel.messages},
         "x-jetstream-stream": channel.stream,
     }
 
@@ -249,7 +244,8 @@ def _mqtt(channel: Channel) -> dict[str, Any]:
         "description": channel.means,
         "servers": [_reference("servers", "mqtt")],
         "parameters": {name: _reference("channels", channel.name, "parameters", name) for name in channel.parameters},
-        "messages": _references(channel.messages),
+        # MQTT 3.1.1 has no headers.
+        "messages": {m.title: _reference("components", "messages", _plain(m.title)) for m in channel.messages},
     }
 
 
@@ -275,22 +271,24 @@ def _operation(name: str, channel: Channel, protocol: str) -> dict[str, Any]:
     }
 
 
-def _references(messages: tuple[Message, ...]) -> dict[str, Any]:
-    return {message.title: _reference("components", "messages", message.title) for message in messages}
+def _plain(title: str) -> str:
+    return f"mqtt.{title}"
+
+
+def _payload_of(title: str) -> dict[str, Any]:
+    return {"payload": _reference("components", "messages", title, "payload")}
+
+
+def _headers(message: Message) -> dict[str, Any]:
+    content_type = {"content-type": {"const": message.content_type}}
+    return {"type": "object", "required": list(content_type), "properties": {**content_type, **_BUS_HEADERS}}
 
 
 def _message(message: Message) -> dict[str, Any]:
-    content_type = {"content-type": {"const": message.content_type}}
     return {
         "name": message.name,
         "title": message.title,
         "summary": message.means,
         "contentType": message.content_type,
-        "headers": {"type": "object", "required": ["content-type"], "properties": content_type},
         "payload": message.payload,
     }
-
-
-def _headers(meanings: dict[str, str]) -> dict[str, Any]:
-    properties = {name: {"type": "string", "description": says} for name, says in meanings.items()}
-    return {"type": "object", "required": list(properties), "properties": properties}

@@ -48,6 +48,11 @@ _STANDING = {
     AlertState.EXPIRED: "It expired before it was decided on; it was not found to be wrong.",
 }
 _ENDS = (AlertState.DISMISSED, AlertState.EXPIRED)
+_RESPONSE = {AlertState.DISMISSED: "AllClear", AlertState.EXPIRED: "None"}
+_NOTHING_TO_DO = {
+    AlertState.DISMISSED: "Nothing is to be done, and what was done because of it is to be undone.",
+    AlertState.EXPIRED: "Nothing is to be done any more because of it.",
+}
 _TOLD = (reviews.ESCALATED, reviews.ACKNOWLEDGED, reviews.CONFIRMED, reviews.DISMISSED, reviews.EXPIRED)
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_IN_IDENTIFIER = re.compile(r"[\s,<&\x00-\x1f]")
@@ -167,7 +172,7 @@ def _info(info: ET.Element, chain: Chain, kind: str, *, names: bool) -> None:
         ("language", "en"),
         ("category", "Security"),
         ("event", "Match with the watchlist"),
-        ("responseType", "AllClear" if chain.state is AlertState.DISMISSED else "Assess"),
+        ("responseType", _RESPONSE.get(chain.state, "Assess")),
         ("urgency", "Past" if kind == "Cancel" else _URGENCY[seen.severity]),
         ("severity", _SEVERITY[seen.severity]),
         ("certainty", _CERTAINTY.get(chain.reviewed, "Possible")),
@@ -176,7 +181,7 @@ def _info(info: ET.Element, chain: Chain, kind: str, *, names: bool) -> None:
         ("senderName", f"Aegis, {seen.site_name}"),
         ("headline", f"{drill}{'Cancelled: ' if kind == 'Cancel' else ''}{who}, {seen.camera_name}, {seen.site_name}"),
         ("description", _description(chain, who)),
-        ("instruction", f"Ask the site for the pictures of {seen.reference} before you act."),
+        ("instruction", _NOTHING_TO_DO.get(chain.state) or _ask(seen)),
     )
     for name, text in told:
         _add(info, name, text)
@@ -193,6 +198,10 @@ def _info(info: ET.Element, chain: Chain, kind: str, *, names: bool) -> None:
     _add(area, "areaDesc", f"{seen.site_name}: {seen.camera_name}")
     _pair(area, "geocode", "site", seen.site)
     _pair(area, "geocode", "camera", seen.camera)
+
+
+def _ask(seen: Sighting) -> str:
+    return f"Ask the site for the pictures of {seen.reference} before you act."
 
 
 def _description(chain: Chain, who: str) -> str:

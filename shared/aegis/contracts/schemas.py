@@ -16,7 +16,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from aegis.contracts import alerts, cameras, deliveries, reviews
+from aegis.contracts import alerts, cameras, deliveries, onvif, reviews
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cameras import CameraReport
 from aegis.contracts.cloudevents import SPEC_VERSION
@@ -74,18 +74,74 @@ def event_schema(event: PublicEvent) -> dict[str, Any]:
 
 def envelope(event: PublicEvent, data: dict[str, Any]) -> dict[str, Any]:
     """Give what CloudEvents 1.0 in structured JSON puts around ``data``, a schema or a reference to one."""
-    camera = event.data is CameraReport
     properties = {
         "specversion": {"const": SPEC_VERSION},
         "id": _text("Unique. A repeat of the same event has the same id.", minLength=1),
         "source": _text("The site: `/aegis/sites/<site>`.", pattern="^/aegis/sites/[a-z0-9_-]{1,64}$"),
         "type": {"const": event.name},
         "time": _text("When it was captured, reported or done.", format="date-time"),
-        "subject": _text("The camera." if camera else "The person of the list: `<category>/<entry>`.", minLength=1),
+        "subject": _subject(event),
         "datacontenttype": {"const": "application/json"},
         "data": data,
     }
-    return {"type": "object", "required": list(properties), "properties": properties}
+    return _object(properties)
+
+
+def _subject(event: PublicEvent) -> dict[str, Any]:
+    if event.name == deliveries.TEST:
+        return {"const": "test", "description": "A test is about nobody."}
+    says = "The camera." if event.data is CameraReport else "The person of the list: `<category>/<entry>`."
+    return _text(says, minLength=1)
+
+
+def face() -> dict[str, Any]:
+    """Give the schema of what ``onvif.face`` writes."""
+    source = {
+        "VideoSource": _text("The camera's id."),
+        "Rule": _text(f"The category; `{onvif.DRILL}` before a drill's."),
+    }
+    data = {
+        "Likelihood": {"type": "number", "minimum": 0, "maximum": 1, "description": "The score; no probability."},
+        "EnrollmentID": _text("The person's id on the list."),
+        "aegis:Event": _text("Id of the sighting's event; a repeat has the same.", minLength=1),
+        **{f"aegis:{item}": _item(name) for item, name in _FACE_ITEMS},
+    }
+    optional = {"aegis:Name": _text("The person's name, only where the site file says `notify.sms.names: true`.")}
+    return {
+        "title": "ONVIF face event",
+        "description": "A sighting as a face recognition event of ONVIF Profile M.",
+        **_object(
+            {
+                "UtcTime": _text("When it was captured.", format="date-time"),
+                "Source": _object(source),
+                "Data": _object(data, optional),
+            }
+        ),
+    }
+
+
+def face_schema() -> dict[str, Any]:
+    """Give the schema of a face event as a document of its own."""
+    return {"$schema": DIALECT, "$id": "urn:aegis:onvif:face", **face()}
+
+
+_FACE_ITEMS = (
+    ("Alert", "alert"),
+    ("Reference", "reference"),
+    ("Severity", "severity"),
+    ("Threshold", "threshold"),
+    ("ExpiresAt", "expires_at"),
+    ("Drill", "drill"),
+)
+"""What a face event takes over from the sighting."""
+
+
+def _item(name: str) -> dict[str, Any]:
+    return {**_field(name, typing.get_type_hints(Sighting)[name]), "description": description(Sighting, name)}
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": required | (optional or {})}
 
 
 def data_schema(kind: type) -> dict[str, Any]:

@@ -186,7 +186,13 @@ def test_the_end_cancels_every_message_before_it(event: CloudEvent, certainty: s
 
 def test_a_dismissal_is_an_all_clear_and_an_expiry_is_none() -> None:
     assert text(last(raised(), DISMISSED), "info/responseType") == "AllClear"
-    assert text(last(raised(), EXPIRED), "info/responseType") == "Assess"
+    assert text(last(raised(), EXPIRED), "info/responseType") == "None"
+
+
+def test_a_cancelled_one_asks_nobody_to_act() -> None:
+    assert text(last(raised()), "info/instruction") == "Ask the site for the pictures of K7Q-2MX before you act."
+    for events in ((DISMISSED,), (EXPIRED,), (EXPIRED, DISMISSED)):
+        assert (text(last(raised(), *events), "info/instruction") or "").startswith("Nothing is to be done")
 
 
 def test_an_expiry_leaves_the_certainty_as_it_was() -> None:

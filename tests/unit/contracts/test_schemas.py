@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from tests.wire.examples import GOLDEN
 
-from aegis.contracts import alerts, cameras, cloudevents, deliveries, reviews, schemas
+from aegis.contracts import alerts, cameras, cloudevents, deliveries, onvif, reviews, schemas
 from aegis.contracts.reviews import AlertState, Update
 from aegis.contracts.schemas import EVENTS, PublicEvent
 
@@ -90,6 +90,26 @@ def test_required_are_the_fields_without_a_default_and_a_newer_field_is_no_mista
 
 def test_another_event_is_refused() -> None:
     assert not validator(BY_NAME[alerts.SIGHTED]).is_valid(raised())
+
+
+def test_a_test_is_about_nobody() -> None:
+    assert schemas.event_schema(BY_NAME[deliveries.TEST])["properties"]["subject"]["const"] == "test"
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_a_face_event_has_what_its_schema_says_and_nothing_else(*, names: bool) -> None:
+    event = cloudevents.load((GOLDEN / "alert-raised.json").read_bytes())
+    seen = onvif.sighting(event)
+    assert seen is not None
+    written = json.loads(onvif.face(event, seen, names=names))
+    schema = schemas.face_schema()
+    Draft202012Validator.check_schema(schema)
+    check = Draft202012Validator(schema, format_checker=FormatChecker())
+    check.validate(written)
+    data = schema["properties"]["Data"]
+    assert set(written["Data"]) == (set(data["properties"]) if names else set(data["required"]))
+    for name in data["required"]:
+        assert not check.is_valid(written | {"Data": {k: v for k, v in written["Data"].items() if k != name}})
 
 
 def test_states_and_severities_are_those_of_the_code() -> None:

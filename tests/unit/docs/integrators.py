@@ -1,6 +1,6 @@
 """Writes what the documentation tells integrators, from the types: ``python -m tests.unit.docs.integrators``.
 
-The AsyncAPI document, a JSON Schema for each event, and the tables of the integrators' guide.
+The AsyncAPI document, a JSON Schema for each event and for ONVIF's form, and the tables of the integrators' guide.
 """
 
 import dataclasses
@@ -34,6 +34,7 @@ def files() -> dict[str, str]:
     found = {"asyncapi.yaml": MADE + document}
     for event in schemas.EVENTS:
         found[f"schemas/{event.name}.json"] = json.dumps(schemas.event_schema(event), indent=2) + "\n"
+    found["schemas/onvif.face.json"] = json.dumps(schemas.face_schema(), indent=2) + "\n"
     return found
 
 

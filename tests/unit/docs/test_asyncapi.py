@@ -68,6 +68,16 @@ def test_the_parser_takes_it_and_reads_what_was_meant() -> None:
     assert read["receive-webhook"]["messages"] == [message.name for message in asyncapi.WEBHOOK]
 
 
+def test_mqtt_asks_for_no_header_and_the_bus_for_its_own() -> None:
+    document = asyncapi.document()
+    messages = document["components"]["messages"]
+    for channel in asyncapi.CHANNELS:
+        for message in channel.messages:
+            over_mqtt = document["channels"][f"mqtt-{channel.name}"]["messages"][message.title]["$ref"]
+            assert "headers" not in messages[over_mqtt.rpartition("/")[2]]
+            assert set(messages[message.title]["headers"]["properties"]) == {"content-type", "Nats-Msg-Id"}
+
+
 def test_the_parser_finds_a_mistake(tmp_path: Any) -> None:
     document = yaml.safe_load((integrators.FOLDER / "asyncapi.yaml").read_text())
     document["operations"]["receive-alerts"]["channel"]["$ref"] = "#/channels/nowhere"
