@@ -36,7 +36,7 @@ cameras:
   - {id: b c, url: "rtsp://guard:geheim@10.0.0.7:camera/live"}
 categories:
   barred: {severity: dire, threshold: 7}
-notify: {sms: {}}
+notify: {fax: {}}
 """
 MANY_PROBLEMS = (
     ":1: site 'Test Site' is not 1 to 64",
@@ -52,7 +52,7 @@ MANY_PROBLEMS = (
     ": its port is no number",
     ":7: severity: 'dire' is not one of",
     ":7: threshold: a number from 0.2 to 1 is expected, not 7",
-    ":8: 'sms' is not known here",
+    ":8: 'fax' is not known here",
 )
 
 
