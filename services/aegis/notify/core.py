@@ -37,12 +37,16 @@ class TryAgainError(Exception):
     """The recipient could not be told now.
 
     ``after`` is how many seconds it asks to be left alone. ``setup`` means that a person must mend the settings; the
-    alert is still tried again, since they may do so before it expires.
+    alert is still tried again, since they may do so before it expires. ``of_contact`` means that the provider itself
+    works, and only this contact cannot be told.
     """
 
-    def __init__(self, problem: str, *, after: float | None = None, setup: bool = False) -> None:
+    def __init__(
+        self, problem: str, *, after: float | None = None, setup: bool = False, of_contact: bool = False
+    ) -> None:
         self.after = after
         self.setup = setup
+        self.of_contact = of_contact
         super().__init__(problem)
 
 

@@ -92,7 +92,7 @@ class EmailChannel(CannotBeAsked):
             raise TryAgainError(_said(hidden, f"login refused: {error.code}", error.message), setup=True) from None
         except aiosmtplib.SMTPRecipientsRefused as error:
             refusal = error.recipients[0]
-            raise _judge(hidden, refusal.code, refusal.message) from None
+            raise _judge(hidden, refusal.code, refusal.message, of_contact=True) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _judge(hidden, error.code, error.message) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
@@ -160,9 +160,9 @@ def _said(hidden: tuple[str, ...], *parts: str) -> str:
     return core.detail(" ".join(parts), *hidden)
 
 
-def _judge(hidden: tuple[str, ...], code: int, said: str) -> TryAgainError | NeverError:
-    kind = NeverError if code >= 500 else TryAgainError  # noqa: PLR2004 - SMTP's classes
-    return kind(_said(hidden, str(code), said))
+def _judge(hidden: tuple[str, ...], code: int, said: str, *, of_contact: bool = False) -> TryAgainError | NeverError:
+    problem = _said(hidden, str(code), said)
+    return NeverError(problem) if code >= 500 else TryAgainError(problem, of_contact=of_contact)  # noqa: PLR2004 - SMTP's
 
 
 def parse_address(text: str, what: str) -> Address:

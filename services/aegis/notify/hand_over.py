@@ -149,8 +149,11 @@ class HandOver:
             provider.breaker.worked()
             await self._fail(message, kept, str(error))
         except TryAgainError as error:
-            provider.last_error = str(error)
-            provider.breaker.failed(time.monotonic(), error.after)
+            if error.of_contact:
+                provider.breaker.worked()
+            else:
+                provider.last_error = str(error)
+                provider.breaker.failed(time.monotonic(), error.after)
             await self._again(message, kept, contact, error)
         except ConflictError:
             provider.breaker.worked()

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from aegis.contracts import cloudevents, reviews, subjects, telling
+from aegis.contracts import cloudevents, codec, reviews, subjects, telling
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.deliveries import DeliveryRecord, DeliveryState, NewsKind
 from aegis.contracts.reviews import AlertState
@@ -218,9 +218,10 @@ class Planner:
         newest = await patiently(lambda: self._bus.last(subjects.ALERTS, case.subject))
         if newest is None or newest.seq is None:
             return None
-        told = core.read(newest.data or b"")
-        if told is not None and told.data.alert == case.alert and newest.seq != case.last:
-            return None
+        with contextlib.suppress(codec.DecodeError):
+            told = core.read(newest.data or b"")
+            if told is not None and told.data.alert == case.alert and newest.seq != case.last:
+                return None
         return newest.seq
 
 

@@ -19,6 +19,7 @@ from aegis.contracts.deliveries import DeliveryState
 from aegis.contracts.telling import Contact
 from aegis.notify import core
 from aegis.notify.courier import ACK_SECONDS
+from aegis.notify.limits import FAILURES
 
 GUARD, CHIEF, NURSE = "guard@north.example", "chief@north.example", "nurse@north.example"
 
@@ -262,6 +263,24 @@ async def test_a_server_that_nobody_vouches_for_gets_nothing_and_the_log_says_wh
     log = world.log.read_text()
     assert "CANNOT BE TOLD until the settings are mended: the certificate of localhost" in log
     assert "hush" not in log
+
+
+async def test_one_address_that_is_put_off_keeps_nobody_else_waiting(world: World, sink: MailServer) -> None:
+    world.configure({"email": world.mail_to(insecure(sink), GUARD, CHIEF)})
+    sink.putting_off[CHIEF] = 1000
+    await world.start()
+    for number in range(8):
+        event = await world.publish(entry=f"e{number}")
+        record = await world.delivered(event, "email", GUARD)
+        assert record.state is DeliveryState.SENT
+
+    async def often() -> bool:
+        """Tell whether the other one was tried so often that a server would count as down."""
+        metrics = (await world.status()).get("metrics", {})
+        return float(metrics.get('aegis_deliveries_total{channel="email",state="retried"}', 0)) > 2 * FAILURES
+
+    await until(often, "the other address was tried again and again")
+    assert "seems to be down" not in world.log.read_text()
 
 
 async def test_a_hundred_alerts_reach_both_of_two_once(world: World, sink: MailServer) -> None:
