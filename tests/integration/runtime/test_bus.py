@@ -75,8 +75,15 @@ async def test_a_connection_that_is_closed_for_good_says_so_and_spins_nowhere(bu
         assert await consumer.next(wait=1) == []
         waiting = asyncio.create_task(consumer.next())
         # The server answers a broken protocol as it does an oversized message: with an error, and by closing.
-        bus.client._transport.write(b"NONSENSE\r\n")  # type: ignore[union-attr]
-        await asyncio.wait_for(bus.closed.wait(), 5)
+        # Where the line is cut before that error was read, it is a lost connection like any other, and comes back.
+        for _ in range(10):
+            if bus.connected:
+                bus.client._transport.write(b"NONSENSE\r\n")  # type: ignore[union-attr]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await bus.closed.wait()
+                    break
+        assert bus.closed.is_set()
         async with asyncio.timeout(2):
             await asyncio.sleep(0.2)
         assert not waiting.done()
