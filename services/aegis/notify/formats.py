@@ -6,6 +6,7 @@
 A message follows from the events before it, so what is told again after a crash is the same and is stored once.
 """
 
+import contextlib
 import logging
 import time
 from collections import OrderedDict
@@ -19,7 +20,7 @@ from aegis.contracts.cap import History
 from aegis.notify.hand_over import say
 from aegis.notify.ledger import patiently
 from aegis.runtime.bus import Msg, RefusedError
-from aegis.runtime.consumers import consume
+from aegis.runtime.consumers import consume, read_all
 from aegis.runtime.service import Context
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ ACK_SECONDS = 10.0
 """What a process did not finish before it died is given out again after this long."""
 REMEMBERED = 1000
 """Histories that are kept in memory; others are read from the bus."""
-HISTORY_BATCH = 256
 
 
 class Formats:
@@ -110,24 +110,12 @@ class Formats:
     async def _read(self, subject: str, before: int) -> History:
         """Read what the subject's events in front of a sequence say, as after a restart."""
         history = History()
-        config = ConsumerConfig(
-            name=f"{DURABLE}-history",
-            filter_subject=subject,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.NONE,
-            mem_storage=True,
-            inactive_threshold=5,
-        )
-        left = 1
-        async with consume(self._bus, subjects.ALERTS, config, batch=HISTORY_BATCH) as consumer:
-            while left > 0:
-                messages = await consumer.next()
-                left = left - len(messages) if messages else consumer.backlog
-                for message in messages:
-                    sequence = message.metadata.sequence.stream
-                    if sequence >= before:
-                        return history
-                    history = self._add(history, sequence, message)
+        async with contextlib.aclosing(read_all(self._bus, subjects.ALERTS, subject, DURABLE)) as kept:
+            async for message in kept:
+                sequence = message.metadata.sequence.stream
+                if sequence >= before:
+                    break
+                history = self._add(history, sequence, message)
         return history
 
     def _add(self, history: History, sequence: int, message: Msg) -> History:

@@ -21,7 +21,7 @@ from aegis.notify import core
 from aegis.notify.core import Told
 from aegis.runtime import metrics
 from aegis.runtime.bus import BusUnavailableError, ConflictError, Msg
-from aegis.runtime.consumers import consume
+from aegis.runtime.consumers import consume, read_all
 from aegis.runtime.service import Context
 
 log = logging.getLogger(__name__)
@@ -232,39 +232,29 @@ class Ledger:
         case = self.cases.setdefault(alert, Case(alert))
         if case.sighting is None:
             case.subject = subject
-            async for message in self._all(subjects.ALERTS, subject):
+            async for message in read_all(self._bus, subjects.ALERTS, subject, self._reader):
                 with contextlib.suppress(codec.DecodeError):
                     told = core.read(message.data)
                     if told is not None and told.data.alert == alert:
                         case.add(message.metadata.sequence.stream, told)
-            async for message in self._all(subjects.DELIVERIES, subjects.delivery("*", alert, "*", "*")):
+            async for message in read_all(
+                self._bus, subjects.DELIVERIES, subjects.delivery("*", alert, "*", "*"), self._reader
+            ):
                 await self._note_record(message)
         return case
 
     async def history(self, alert: str) -> list[DeliveryRecord]:
         """Give every record of an alert's deliveries, oldest first."""
         found = []
-        async for message in self._all(subjects.DELIVERIES, subjects.delivery("*", alert, "*", "*")):
+        async for message in read_all(
+            self._bus, subjects.DELIVERIES, subjects.delivery("*", alert, "*", "*"), self._reader
+        ):
             with contextlib.suppress(codec.DecodeError):
                 found.append(codec.decode(DeliveryRecord, message.data))
         return found
 
-    async def _all(self, stream: str, subject: str) -> AsyncIterator[Msg]:
-        config = ConsumerConfig(
-            name=f"{self._reader}-all",
-            filter_subject=subject,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.NONE,
-            mem_storage=True,
-            inactive_threshold=5,
-        )
-        async with consume(self._bus, stream, config, batch=64) as consumer:
-            while True:
-                messages = await consumer.next(wait=1.0)
-                for message in messages:
-                    yield message
-                if (messages and messages[-1].metadata.num_pending == 0) or (consumer.remade and not consumer.backlog):
-                    return
+    def _records(self, alert: str) -> AsyncIterator[Msg]:
+        return read_all(self._bus, subjects.DELIVERIES, subjects.delivery("*", alert, "*", "*"), self._reader)
 
     def forget(self, now: float) -> None:
         """Let go of cases that are over and old."""

@@ -139,7 +139,17 @@ class Planner:
         if case.review and reviews.CORRECTED in reviews.NEXT[case.review.state] and not case.unfinished:
             await self._announce(ledger, case, reviews.CORRECTED)
 
-    async def _write(self, ledger: Ledger, event: str, sequence: int, seen: Sighting, due: Iterable[Due]) -> None:
+    async def _write(
+        self,
+        ledger: Ledger,
+        event: str,
+        sequence: int,
+        seen: Sighting,
+        due: Iterable[Due],
+        *,
+        state: DeliveryState = DeliveryState.PENDING,
+        detail: str = "",
+    ) -> None:
         now = time.time()
         lifetime = seen.expires_at - seen.raised_at
 
@@ -149,8 +159,9 @@ class Planner:
                 alert=seen.alert,
                 channel=contact.channel,
                 recipient=contact.token,
-                state=DeliveryState.PENDING,
+                state=state,
                 at=now,
+                detail=detail,
                 event=event,
                 sequence=sequence,
                 kind=item.kind,
@@ -172,24 +183,8 @@ class Planner:
         then = telling.plan(self._policy, seen, AlertState.RAISED, (), in_time, self._zone)
         if then.due:
             log.error("alert %s expired before anybody could be told of it", seen.reference)
-        for item in then.due:
-            record = DeliveryRecord(
-                alert=seen.alert,
-                channel=item.contact.channel,
-                recipient=item.contact.token,
-                state=DeliveryState.EXPIRED,
-                at=time.time(),
-                detail="it had expired before it could be told",
-                event=event,
-                sequence=sequence,
-                person=item.contact.person,
-                step=item.step,
-                asked_at=time.time(),
-                expires_at=seen.expires_at,
-            )
-            subject = subjects.delivery(item.contact.channel, seen.alert, event, item.contact.token)
-            with contextlib.suppress(ConflictError):
-                await ledger.write(subject, None, record)
+        detail = "it had expired before it could be told"
+        await self._write(ledger, event, sequence, seen, then.due, state=DeliveryState.EXPIRED, detail=detail)
 
     async def _announce(self, ledger: Ledger, case: Case, kind: str, step: int = 0) -> bool:
         """Add to the story what the clock or the channels brought about.

@@ -11,15 +11,13 @@ from collections.abc import Callable
 
 from aegis.contracts.deliveries import NewsKind
 from aegis.contracts.reviews import Update
+from aegis.notify import smpp_pdu
 from aegis.notify.channel import News
 from aegis.notify.core import one_line
 
 LONGEST = 160
 """Septets of one SMS."""
-BASIC = frozenset(
-    "@£$¥èéùìòÇØøÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
-)
+BASIC = frozenset(smpp_pdu.GSM) - {"\n", "\r", smpp_pdu.ESCAPE}
 """GSM 03.38, 6.2.1, without its line breaks."""
 EXTENSION = frozenset("^{}\\[~]|€")
 """6.2.1.1: these count two."""

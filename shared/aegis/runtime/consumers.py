@@ -5,14 +5,14 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from aegis.runtime.bus import PULL_SECONDS, Bus
 
@@ -172,3 +172,22 @@ async def consume(bus: Bus, stream: str, config: ConsumerConfig, batch: int = 8)
         yield consumer
     finally:
         await consumer.close()
+
+
+async def read_all(bus: Bus, stream: str, subject: str, reader: str) -> AsyncGenerator[Msg, None]:
+    """Give everything that a stream keeps of a subject, oldest first, up to the newest that was there."""
+    config = ConsumerConfig(
+        name=f"{reader}-all",
+        filter_subject=subject,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.NONE,
+        mem_storage=True,
+        inactive_threshold=5,
+    )
+    async with consume(bus, stream, config, batch=64) as consumer:
+        while True:
+            messages = await consumer.next(wait=1.0)
+            for message in messages:
+                yield message
+            if (messages and messages[-1].metadata.num_pending == 0) or (consumer.remade and not consumer.backlog):
+                return
