@@ -84,6 +84,7 @@ def open_model(card: ModelCard, directory: Path, *, provider: str = "auto", thre
 
 def announce(model: Model) -> dict[str, object]:
     """Say in the log and the metrics what runs a model, and give the same for ``aegis status``."""
+    metrics.MODEL_INFO.labels(model.card.id, model.card.sha256).set(1)
     metrics.PROVIDER.labels(model.card.id, model.provider).set(1)
     metrics.FELL_BACK.labels(model.card.id).set(model.fell_back is not None)
     log.log(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from aegis.contracts import codec
 from aegis.contracts.messages import LeaseRecord
-from aegis.runtime import tasks
+from aegis.runtime import metrics, tasks
 from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import Bus, BusUnavailableError, ConflictError, RefusedError
 
@@ -63,6 +63,7 @@ class Leases:
 
     ``wanted`` names the resources to be shared; it may change at any time. ``hold`` runs for each lease that is held
     and is cancelled when it is lost or given back. ``others`` are the kinds whose holders are of interest besides.
+    Replicas of one ``pool`` share among themselves: all that take part with the same name want the same resources.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Leases:
         kind: str,
         replica: str,
         hold: Callable[[Lease], Awaitable[None]],
+        *,
         others: Sequence[str] = (),
+        pool: str = "",
     ) -> None:
         self._bucket = Bucket(bus, BUCKET)
         # Every renewal is seen by whoever follows its key, so nobody follows more than must be.
@@ -79,6 +82,7 @@ class Leases:
         self._mirror = Mirror(bus, BUCKET, f"{kind}-{replica}", keys)
         self._kind = kind
         self._replica = replica
+        self._members = ".".join([MEMBER, kind, *([pool] if pool else []), ""])
         self._hold = hold
         self._seen: dict[str, tuple[int, float]] = {}
         self._owners: dict[str, tuple[bytes, str]] = {}
@@ -88,6 +92,9 @@ class Leases:
         self.wanted: Collection[str] = ()
         self.held: dict[str, Lease] = {}
         self.moves = 0
+        metrics.LEASES.labels(kind).set_function(lambda: len(self.held))
+        metrics.LEASES_WANTED.labels(kind, pool).set_function(lambda: len(self.wanted))
+        metrics.LEASES_FREE.labels(kind, pool).set_function(self._free)
 
     def want(self, resources: Collection[str]) -> None:
         """Change what is to be shared, at once."""
@@ -98,6 +105,14 @@ class Leases:
     def holder(self, kind: str, resource: str) -> str | None:
         """Give the replica that holds a resource of any kind, as far as this process has heard."""
         return self._live().get(f"{kind}.{resource}")
+
+    def _free(self) -> int:
+        live = self._live()
+        return sum(self._owner(live, name) is None for name in self.wanted if name not in self.held)
+
+    def _moved(self) -> None:
+        self.moves += 1
+        metrics.LEASE_MOVES.labels(self._kind).inc()
 
     async def take(self, resource: str) -> Lease | None:
         """Take one resource outside the even spread; None if another replica holds it."""
@@ -186,7 +201,7 @@ class Leases:
 
     async def _balance(self) -> None:
         live = self._live()
-        members = {owner for key, owner in live.items() if key.startswith(f"{MEMBER}.")} | {self._replica}
+        members = {owner for key, owner in live.items() if key == self._members + owner} | {self._replica}
         mine = [lease for name, lease in self.held.items() if name in self.wanted]
         held = Counter(self._owner(live, name) for name in self.wanted)
         share = fair_share(
@@ -196,7 +211,7 @@ class Leases:
             await self.release(lease)
         for lease in mine[share:]:
             log.info("%s %s given back for an even spread", self._kind, lease.resource)
-            self.moves += 1
+            self._moved()
             await self.release(lease)
         # A key in this replica's own name that it does not hold is its predecessor's, who died: it is taken over.
         free = [
@@ -223,7 +238,7 @@ class Leases:
             revision = await self._bucket.create(key, record, patience=2.0)
         lease = Lease(resource=resource, epoch=revision, revision=revision, confirmed=sent)
         self.held[resource] = lease
-        self.moves += 1
+        self._moved()
         log.info("%s %s taken at %d", self._kind, resource, revision)
         return lease
 
@@ -238,7 +253,7 @@ class Leases:
         if lease.lost.is_set():
             return
         log.warning("%s %s lost: %s", self._kind, lease.resource, why)
-        self.moves += 1
+        self._moved()
         await self._stop(lease)
 
     async def _stop(self, lease: Lease) -> None:
@@ -251,4 +266,4 @@ class Leases:
         return f"{self._kind}.{resource}"
 
     def _member_key(self) -> str:
-        return f"{MEMBER}.{self._kind}.{self._replica}"
+        return self._members + self._replica

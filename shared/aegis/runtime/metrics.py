@@ -34,7 +34,9 @@ LOOKS = _counter("aegis_looks", "Usable looks sent to embedding, and others by t
 TRACKS = _gauge("aegis_tracks", "Tracks that live now")
 EMBEDDED = _counter("aegis_looks_embedded", "Looks turned into vectors")
 EXPIRED = _counter("aegis_looks_expired", "Looks that were too old to embed")
+LOOK_AGE = _histogram("aegis_look_age_seconds", "From when a face was last in view to its vector")
 INFERENCE = _histogram("aegis_inference_seconds", "One run of a model", "model")
+MODEL_INFO = _gauge("aegis_model_info", "1 for the file of the model in use", "model", "sha256")
 PROVIDER = _gauge("aegis_inference_provider", "1 for the execution provider in use", "model", "provider")
 FELL_BACK = _gauge("aegis_inference_fell_back", "1 when a faster provider could not be used", "model")
 GALLERY = _gauge("aegis_gallery_entries", "People in the gallery that can be matched")
@@ -49,9 +51,38 @@ DELIVERY_LATENCY = _histogram(
     "channel",
     buckets=(*LATENCIES, 30.0, 60.0, 300.0),
 )
+DELIVERY_WAITING = _gauge(
+    "aegis_delivery_waiting_seconds", "For how long the oldest telling has been due that was not handed over", "channel"
+)
 RECEIPTS = _counter("aegis_receipts", "Receipts of SMS providers, by what became of them", "provider", "outcome")
 LEASES = _gauge("aegis_leases_held", "Cameras or partitions that this replica holds", "kind")
+LEASES_WANTED = _gauge("aegis_leases_wanted", "Cameras or partitions that the replicas are to share", "kind", "pool")
+LEASES_FREE = _gauge("aegis_leases_free", "Those that nobody holds, as far as this replica has heard", "kind", "pool")
+LEASE_MOVES = _counter(
+    "aegis_lease_moves", "Leases that this replica took, gave back for an even spread, or lost", "kind"
+)
+QUEUE_WAITING = _gauge(
+    "aegis_queue_waiting", "Messages that wait on the bus for the durable consumers of this service", "stream"
+)
 DEAD = _counter("aegis_dead_letters", "Messages that could not be handled")
+CANARY_RUNS = _counter("aegis_canary_runs", "Showings of the canary, by what came of them", "camera", "outcome")
+CANARY_LATENCY = _histogram("aegis_canary_latency_seconds", "From the canary's appearance to its alert", "camera")
+CANARY_SEEN = _gauge("aegis_canary_last_seen_seconds", "When the canary was last alerted of, in Unix time", "camera")
+CANARY_MARGIN = _gauge(
+    "aegis_canary_margin", "Score of the canary's last alert less its threshold: it falls before recall does", "camera"
+)
+SPANS_EXPORTED = _counter("aegis_spans_exported", "Spans that the collector of traces took")
+SPANS_DROPPED = _counter("aegis_spans_dropped", "Spans that it did not take, or that were too many to wait for it")
+SITE_STATE = _gauge("aegis_site_state", "1 for the state in which this process takes the site to be", "state")
+SITE_STATE_SINCE = _gauge("aegis_site_state_since_seconds", "When it was set, as unix time; 0 where that is not known")
+CLOCK_OFFSET = _gauge("aegis_clock_offset_seconds", "This machine's clock less the bus's, the least of a minute")
+CERTIFICATE_EXPIRES = _gauge(
+    "aegis_certificate_expires_seconds", "When a certificate in use ends, as unix time", "file"
+)
+BUS_CONNECTED = _gauge("aegis_bus_connected", "1 while this process is connected to the bus")
+BUS_RECONNECTS = _counter("aegis_bus_reconnects", "Connections to the bus after the first")
+READY = _gauge("aegis_ready", "1 while `/readyz` answers 200")
+BUILD_INFO = _gauge("aegis_build_info", "1 for the version that runs", "version")
 
 
 def snapshot() -> dict[str, float]:

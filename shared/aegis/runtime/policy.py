@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aegis.contracts import codec
 from aegis.contracts.messages import SiteRecord, SiteState
+from aegis.runtime import metrics
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.bus import Bus
 
@@ -55,6 +56,9 @@ class Policy:
         except codec.DecodeError as error:
             log.error("the site's policy cannot be read, so nothing is processed: %s", error)  # noqa: TRY400
             self.site = None
+        for state in SiteState:
+            metrics.SITE_STATE.labels(state.value).set(self.site is not None and self.site.state is state)
+        metrics.SITE_STATE_SINCE.set(self.site.state_since if self.site else 0)
         if self.site is not None:
             self.known.set()
         if self._changed is not None:

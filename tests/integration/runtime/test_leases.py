@@ -27,9 +27,9 @@ FIVE = ("one", "two", "three", "four", "five")
 class Replica:
     """One replica in this process; leaving it gives everything back."""
 
-    def __init__(self, bus: Bus, name: str, samples: list[Sample]) -> None:
+    def __init__(self, bus: Bus, name: str, samples: list[Sample], pool: str = "") -> None:
         self.bus = bus
-        self.leases = Leases(bus, "detect", name, note(name, samples.append))
+        self.leases = Leases(bus, "detect", name, note(name, samples.append), pool=pool)
         self.samples = samples
 
     @property
@@ -39,10 +39,10 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def join(
-    server: Server, name: str, resources: Sequence[str], samples: list[Sample] | None = None
+    server: Server, name: str, resources: Sequence[str], samples: list[Sample] | None = None, pool: str = ""
 ) -> AsyncIterator[Replica]:
     async with server.connect("detect") as bus:
-        replica = Replica(bus, name, [] if samples is None else samples)
+        replica = Replica(bus, name, [] if samples is None else samples, pool)
         replica.leases.want(resources)
         task = asyncio.create_task(replica.leases.run())
         try:
@@ -354,3 +354,14 @@ SCENARIOS = {
         many_come_and_go,
     )
 }
+
+
+async def test_replicas_of_a_pool_share_among_themselves(server: Server, bus: Bus) -> None:
+    async with (
+        join(server, "a", FIVE[:4]) as a,
+        join(server, "b", FIVE[:4]) as b,
+        join(server, "c", ("gym-1", "gym-2"), pool="gym") as c,
+        join(server, "d", ("gym-1", "gym-2"), pool="gym") as d,
+    ):
+        await until(lambda: [len(r.held) for r in (a, b, c, d)] == [2, 2, 1, 1], "each pool is spread evenly")
+        assert {*c.held, *d.held} == {"gym-1", "gym-2"}
