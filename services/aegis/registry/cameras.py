@@ -30,6 +30,8 @@ class Cameras:
         """
         try:
             subjects.token(request.camera, "camera")
+            if request.edge:
+                subjects.token(request.edge, "edge")
             url = site_file.check_camera_url(request.url, Path.cwd())
         except ValueError as error:
             raise RequestError(str(error)) from None

@@ -1,5 +1,6 @@
 """What the registry decides, pure: where a camera goes, what the site file changes, what is shown."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.contracts.messages import AddCamera, CameraRecord, Category, CohortRecord, EntryRecord, SiteRecord, SiteState
-from aegis.contracts.subjects import PARTITIONS
+from aegis.contracts.subjects import EDGE_PARTITIONS, MOST_EDGES, PARTITIONS
 
 SAME_PERSON = 0.6
 """From this cosine on two photos are taken for the same person's; strangers reach it about once in a million pairs."""
@@ -23,23 +24,37 @@ class RequestError(ValueError):
     """A request that cannot be done; its text is the answer."""
 
 
-def least_used(taken: Iterable[int]) -> int:
+def least_used(taken: Iterable[int], among: Iterable[int] = range(PARTITIONS)) -> int:
     """Give the partition with the fewest cameras, the lowest of several."""
     used = Counter(taken)
-    return min(range(PARTITIONS), key=lambda partition: (used[partition], partition))
+    return min(among, key=lambda partition: (used[partition], partition))
+
+
+def partition_for(edge: str, known: Iterable[CameraRecord]) -> int:
+    """Give the partition for one more camera: an edge has partitions of its own, behind those of the centre."""
+    records = list(known)
+    if not edge:
+        return least_used(record.partition for record in records)
+    others = {record.partition for record in records if record.edge and record.edge != edge}
+    if len({record.edge for record in records if record.edge} | {edge}) > MOST_EDGES:
+        raise RequestError(f"there can be {MOST_EDGES} edges, and {edge!r} would be one more")
+    blocks = (range(first, first + EDGE_PARTITIONS) for first in itertools.count(PARTITIONS, EDGE_PARTITIONS))
+    own = next(block for block in blocks if not others & set(block))
+    return least_used((record.partition for record in records), own)
 
 
 def camera_key(record: CameraRecord) -> str:
-    """Give the key of a camera: its partition stands outside the seal, for those who must share the work."""
-    return f"{record.partition}.{record.id}"
+    """Give the key of a camera: what those must know who share the work stands outside the seal."""
+    return ".".join([str(record.partition), record.id, *([record.edge] if record.edge else [])])
 
 
 def place_camera(added: AddCamera, known: Mapping[str, CameraRecord], origin: str) -> CameraRecord:
-    """Make the record of a camera; one that is known keeps its partition."""
+    """Make the record of a camera; one that is known keeps its partition, unless it went to another edge."""
     old = known.get(added.camera)
+    stays = old is not None and old.edge == added.edge
     return CameraRecord(
         id=added.camera,
-        partition=old.partition if old else least_used(record.partition for record in known.values()),
+        partition=old.partition if old and stays else partition_for(added.edge, known.values()),
         url=added.url,
         name=added.name or added.camera,
         fps=added.fps,
@@ -47,6 +62,7 @@ def place_camera(added: AddCamera, known: Mapping[str, CameraRecord], origin: st
         transport=added.transport,
         token=added.token,
         origin=origin,
+        edge=added.edge,
     )
 
 
@@ -68,8 +84,9 @@ def plan_cameras(wanted: Sequence[AddCamera], known: Mapping[str, CameraRecord])
             write.append(record)
         seen[record.id] = record
     names = {camera.camera for camera in wanted}
-    remove = tuple(record for record in known.values() if record.origin == "site" and record.id not in names)
-    return SitePlan(write=tuple(write), remove=remove)
+    gone = [record for record in known.values() if record.origin == "site" and record.id not in names]
+    moved = [record for record in known.values() if camera_key(record) != camera_key(seen[record.id])]
+    return SitePlan(write=tuple(write), remove=(*gone, *moved))
 
 
 def merge_site(wanted: SiteRecord, known: SiteRecord | None, now: float) -> SiteRecord:
@@ -93,7 +110,7 @@ def _carried(wanted: Category, known: Category | None) -> Category:
     """Give a category of the site file; what was derived for it stays until it is derived anew."""
     if known is None or wanted.accepted is None or known.accepted is None:
         return wanted
-    return replace(known, severity=wanted.severity, accepted=wanted.accepted)
+    return replace(known, severity=wanted.severity, accepted=wanted.accepted, canary=wanted.canary)
 
 
 def in_state(site: SiteRecord, state: SiteState, now: float) -> SiteRecord:

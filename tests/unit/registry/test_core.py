@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.contracts.messages import AddCamera, CameraRecord, Category, SiteRecord, SiteState
-from aegis.contracts.subjects import PARTITIONS
+from aegis.contracts.subjects import EDGE_PARTITIONS, MOST_EDGES, PARTITIONS
 from aegis.registry import core
 
 
@@ -63,6 +64,36 @@ def test_a_camera_of_people_s_that_the_site_file_names_becomes_the_file_s() -> N
     assert (record.origin, record.partition) == ("site", 3)
 
 
+def test_an_edge_has_partitions_of_its_own_behind_those_of_the_centre() -> None:
+    known: dict[str, CameraRecord] = {}
+    for number in range(120):
+        edge = ("", "gym", "hall")[number % 3]
+        record = core.place_camera(AddCamera(camera=f"c{number}", url="usb:0", edge=edge), known, "cli")
+        known[record.id] = record
+    of = {edge: {r.partition for r in known.values() if r.edge == edge} for edge in ("", "gym", "hall")}
+    assert max(of[""]) < PARTITIONS
+    assert of["gym"] == set(range(PARTITIONS, PARTITIONS + EDGE_PARTITIONS))
+    assert of["hall"] == set(range(PARTITIONS + EDGE_PARTITIONS, PARTITIONS + 2 * EDGE_PARTITIONS))
+    assert core.camera_key(known["c1"]) == f"{known['c1'].partition}.c1.gym"
+
+
+def test_there_are_only_so_many_edges() -> None:
+    known: dict[str, CameraRecord] = {}
+    for number in range(MOST_EDGES):
+        added = AddCamera(camera=f"c{number}", url="usb:0", edge=f"e{number}")
+        known[f"c{number}"] = core.place_camera(added, known, "cli")
+    assert max(record.partition for record in known.values()) < PARTITIONS + EDGE_PARTITIONS * MOST_EDGES
+    with pytest.raises(core.RequestError, match="'more' would be one more"):
+        core.place_camera(AddCamera(camera="c", url="usb:0", edge="more"), known, "cli")
+
+
+def test_a_camera_that_goes_to_an_edge_leaves_its_old_key() -> None:
+    (before,) = core.plan_cameras([AddCamera(camera="a", url="usb:0")], {}).write
+    plan = core.plan_cameras([AddCamera(camera="a", url="usb:0", edge="gym")], {"a": before})
+    assert [(record.edge, record.partition) for record in plan.write] == [("gym", PARTITIONS)]
+    assert plan.remove == (before,)
+
+
 RECORD = SiteRecord(
     id="s", name="S", kind="venue", state=SiteState.ARMED, run="r1", categories={"barred": Category()}
 )  # fmt: skip
@@ -91,3 +122,10 @@ def test_everything_but_the_state_is_the_site_file_s() -> None:
     )
     merged = core.merge_site(new, replace(RECORD, state=SiteState.DISARMED), 7.0)
     assert merged == replace(new, state=SiteState.DISARMED)
+
+
+def test_a_threshold_that_was_derived_stays_when_its_category_becomes_the_canary_s() -> None:
+    known = replace(RECORD, categories={"staff": Category(threshold=0.61, accepted=1.0)})
+    wanted = replace(RECORD, categories={"staff": Category(accepted=1.0, canary=True)})
+    merged = core.merge_site(wanted, known, 7.0).categories["staff"]
+    assert merged == Category(threshold=0.61, accepted=1.0, canary=True)
