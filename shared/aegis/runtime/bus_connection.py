@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusConfig:
-    """How to reach the bus: its address, its authority's certificate, and the key file that says who one is."""
+    """How to reach the bus: its addresses, its authority's certificate, and the key file that says who one is."""
 
     url: str
+    """One address, or several with commas between."""
     ca: Path | None = None
     key: Path | None = None
     inbox: str = "_INBOX"
@@ -26,7 +27,7 @@ class BusConfig:
 async def connect_patiently(client: Client, config: BusConfig, name: str, callbacks: Mapping[str, object]) -> None:
     """Connect; a bus that is away is waited for, one that does not let this key in is an error at once."""
     options: dict[str, object] = {
-        "servers": config.url,
+        "servers": [url.strip() for url in config.url.split(",")],
         "name": name,
         "tls": ssl.create_default_context(cafile=str(config.ca)) if config.ca else None,
         "nkeys_seed": str(config.key) if config.key else None,

@@ -73,7 +73,7 @@ def prepare(directory: Path, port: int | None = None, mqtt: tuple[str, int] | No
     _adopt(directory / "jetstream" / "jetstream")
     server = BusServer(directory, port or free_port(), mqtt)
     issue(directory, "server", [HOST, "localhost"])
-    public = {role: _key(server.key(role)) for role in topology.ROLES}
+    public = {role: user_key(server.key(role)) for role in topology.ROLES}
     write_private(server.config, _configuration(server, public).encode())
     return server
 
@@ -125,7 +125,8 @@ def _adopt(stores: Path) -> None:
         nobodys.rename(ours)
 
 
-def _key(path: Path) -> str:
+def user_key(path: Path) -> str:
+    """Give the public nkey of a key file, which is made if it is missing."""
     if not path.exists():
         seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
         write_private(path, seed)
@@ -174,11 +175,7 @@ def _mqtt(server: BusServer, accounts: dict[str, Any]) -> str:
 
 
 def _configuration(server: BusServer, public: dict[str, str]) -> str:
-    permissions = topology.server_permissions()
-    accounts = topology.server_accounts()
-    for name, account in accounts.items():
-        roles = [role for role, may in topology.ROLES.items() if may.account == name]
-        account["users"] = [{"nkey": public[role], "permissions": permissions[role]} for role in roles]
+    accounts = topology.server_accounts(public)
     mqtt = _mqtt(server, accounts)
     return f"""# Written anew at every start.
 listen: "{HOST}:{server.port}"

@@ -70,13 +70,15 @@ def load(path: Path) -> Sealer:
 
     """
     try:
+        status = path.stat()
         text = path.read_text().strip()
-        mode = path.stat().st_mode
     except OSError as error:
         raise SealError(f"site key {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        text, mode = "", path.stat().st_mode
-    if mode & 0o077:
+        text = ""
+    # A cluster hands out a secret as root's file, readable to the one group of the process that is to have it.
+    handed_out = status.st_uid == 0 != os.getuid() and not status.st_mode & 0o027
+    if status.st_mode & 0o077 and not handed_out:
         raise SealError(f"site key {path} can be read by others; run: chmod 600 {path}")
     try:
         key = bytes.fromhex(text)

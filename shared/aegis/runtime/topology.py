@@ -5,7 +5,9 @@ change or purge a stream. Integrators have an account of their own, with copies 
 whoever may ask JetStream for anything can have the answer sent to any subject of the same account.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import nats.errors
 import nats.js.errors
@@ -36,6 +38,8 @@ TEXT_BYTES = 64 * 2**20
 SITE = "SITE"
 PUBLIC = "PUBLIC"
 """The integrators' account: nothing in it leads back into ``SITE``."""
+DECLARE_SECONDS = 10.0
+"""How long making one stream may take: in a cluster its servers elect a leader for it first."""
 MOST_READERS = 256
 """Consumers that integrators can have on a stream: each costs the bus memory and disk."""
 
@@ -111,7 +115,7 @@ def declared(name: str) -> StreamConfig:
     return next(stream for stream in STREAMS if stream.name == name)
 
 
-def _copy(stream: StreamConfig) -> StreamConfig:
+def copy_of(stream: StreamConfig) -> StreamConfig:
     """Give the integrators' copy of a stream, which nobody can write to.
 
     What it has stored it tells under the same subject, so that who merely listens hears what was stored, once.
@@ -171,7 +175,7 @@ def _leases(kind: str) -> tuple[str, ...]:
 def _service(name: str, publish: tuple[str, ...], subscribe: tuple[str, ...] = ()) -> Role:
     return Role(
         publish=(*publish, *_reads("KV_policy"), subjects.dead(name)),
-        subscribe=(*subscribe, subjects.STATUS),
+        subscribe=(*subscribe, subjects.STATUS, subjects.TRACE_KEPT),
     )
 
 
@@ -198,6 +202,7 @@ ROLES: dict[str, Role] = {
             subjects.alert("*", "*", "*"),
             subjects.shadow("*", "*", "*"),
             subjects.look_requested("*", "*"),
+            subjects.TRACE_KEPT,
             *_leases("match"),
             *_takes(subjects.VECTORS),
             *_reads(subjects.ALERTS),
@@ -272,20 +277,23 @@ def inbox(role: str) -> str:
     return f"_INBOX_{role}"
 
 
-async def declare(bus: Bus) -> None:
-    """Make every stream, bucket and copy as declared, or bring it there; needs the ``admin`` role."""
-    ours = bus.client.jetstream(timeout=5)
-    theirs = bus.client.jetstream(timeout=5, prefix=f"JS.{PUBLIC}.API")
-    for jetstream, streams in ((ours, STREAMS), (theirs, tuple(_copy(declared(name)) for name in PUBLISHED))):
-        for stream in streams:
+async def declare(bus: Bus, replicas: int = 1) -> None:
+    """Make every stream, bucket and copy as declared, or bring it there; needs the ``admin`` role.
+
+    ``replicas`` is on how many servers each is kept: 1, or 3 or 5 in a cluster of as many.
+    """
+    ours = bus.client.jetstream(timeout=DECLARE_SECONDS)
+    theirs = bus.client.jetstream(timeout=DECLARE_SECONDS, prefix=f"JS.{PUBLIC}.API")
+    for jetstream, streams in ((ours, STREAMS), (theirs, tuple(copy_of(declared(name)) for name in PUBLISHED))):
+        for stream in (replace(stream, num_replicas=replicas) for stream in streams):
             try:
                 await jetstream.add_stream(stream)
             except nats.js.errors.BadRequestError:
                 await jetstream.update_stream(stream)
 
 
-def server_accounts() -> dict[str, dict[str, object]]:
-    """Give each account as nats-server's configuration writes it, without its users.
+def server_accounts(nkeys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Give each account as nats-server's configuration writes it; ``nkeys`` are the public keys of the roles.
 
     ``PUBLIC`` may have ``SITE`` send it the streams that it copies; ``SITE`` may declare the copies. Nothing else
     passes.
@@ -296,6 +304,7 @@ def server_accounts() -> dict[str, dict[str, object]]:
     makes = [f"$JS.API.STREAM.{verb}.{name}" for name in PUBLISHED for verb in ("CREATE", "UPDATE")]
     return {
         SITE: {
+            "users": _users(SITE, nkeys),
             "jetstream": "enabled",
             "exports": [
                 *({"service": subject, "accounts": [PUBLIC]} for subject in (*copied, *flow)),
@@ -304,6 +313,7 @@ def server_accounts() -> dict[str, dict[str, object]]:
             "imports": [_service_import(PUBLIC, subject) for subject in makes],
         },
         PUBLIC: {
+            "users": _users(PUBLIC, nkeys),
             "jetstream": "enabled",
             "exports": [{"service": subject, "accounts": [SITE]} for subject in makes],
             "imports": [
@@ -320,7 +330,13 @@ def _service_import(account: str, subject: str) -> dict[str, object]:
     return {"service": {"account": account, "subject": subject}, "to": subject.replace("$JS.", f"JS.{account}.", 1)}
 
 
-def server_permissions() -> dict[str, dict[str, object]]:
+def _users(account: str, nkeys: Mapping[str, str]) -> list[dict[str, object]]:
+    permissions = server_permissions()
+    own = [name for name, role in ROLES.items() if role.account == account]
+    return [{"nkey": nkeys[name], "permissions": permissions[name]} for name in own]
+
+
+def server_permissions() -> dict[str, dict[str, Any]]:
     """Give each role's permissions as nats-server's configuration writes them."""
     return {
         name: {
@@ -330,3 +346,8 @@ def server_permissions() -> dict[str, dict[str, object]]:
         }
         for name, role in ROLES.items()
     }
+
+
+def key_variable(role: str) -> str:
+    """Give the environment variable that tells a cluster's bus the public key of a role."""
+    return f"AEGIS_NKEY_{role.upper()}"

@@ -1,6 +1,9 @@
 """Sealing: only the right key opens a blob, only where it was stored, and only as it was."""
 
+import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,3 +96,31 @@ def test_the_key_is_in_no_error_and_no_repr(tmp_path: Path) -> None:
     assert KEY.hex() not in str(error.value)
     assert KEY.hex() not in repr(Sealer(KEY))
     assert repr(KEY) not in repr(Sealer(KEY))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the machine can enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hand a file out")
+@pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o400, False), (0o444, False), (0o460, False)])
+def test_a_key_that_root_hands_out_to_ones_group_is_taken(open_folder: Path, mode: int, *, taken: bool) -> None:
+    path = open_folder / "site.key"
+    sealing.load_or_create(path)
+    path.chmod(mode)
+    os.chown(path, 0, 4242)
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(4242)
+        os.setuid(4242)
+        try:
+            sealing.load(path)
+        except SealError:
+            os._exit(1)
+        os._exit(0)
+    assert (os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0) is taken

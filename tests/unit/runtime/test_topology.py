@@ -57,7 +57,7 @@ def test_every_inbox_is_its_roles_alone() -> None:
 
 def test_between_the_accounts_pass_copies_and_nothing_else() -> None:
     assert {name for name, role in topology.ROLES.items() if role.account != topology.SITE} == {"integrator"}
-    accounts = topology.server_accounts()
+    accounts = topology.server_accounts(dict.fromkeys(topology.ROLES, "U"))
     for name, other in itertools.permutations((topology.SITE, topology.PUBLIC)):
         for export in accounts[name]["exports"]:  # type: ignore[attr-defined]
             assert export["accounts"] == [other]
@@ -73,7 +73,7 @@ def test_streams_have_names_and_subjects_of_their_own() -> None:
     assert len(names) == len(set(names))
     assert len(kept) == len(set(kept))
     named = {value for name, value in vars(subjects).items() if name.isupper() and isinstance(value, str)}
-    assert named - {subjects.PREFIX, subjects.STATUS} <= set(names)
+    assert named - {subjects.PREFIX, subjects.STATUS, subjects.TRACE_KEPT} <= set(names)
 
 
 def test_every_right_to_read_is_to_something_that_exists() -> None:

@@ -1,0 +1,134 @@
+"""``aegis cluster init``: keys and certificates for a cluster, made once, for their owner alone."""
+
+import argparse
+import stat
+from pathlib import Path
+
+import nkeys
+import pytest
+import yaml
+from cryptography import x509
+
+from aegis.cli import cluster
+from aegis.cli.errors import CommandError
+from aegis.runtime import sealing, topology
+
+SITE = """
+site: {id: test, name: Test, kind: venue, jurisdiction: US-PA}
+cameras:
+  - {id: door, name: Door, url: "rtsp://viewer:${DOOR_PASSWORD}@camera.example:554/stream"}
+"""
+
+
+def init(tmp_path: Path, site: str = SITE, site_key: Path | None = None, *hosts: str, renew: bool = False) -> Path:
+    config, folder = tmp_path / "site.yaml", tmp_path / "made"
+    config.write_text(site)
+    cluster.init(argparse.Namespace(directory=folder, config=config, site_key=site_key, host=list(hosts), renew=renew))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOOR_PASSWORD", "s3cret")
+
+
+def test_every_role_has_a_key_whose_public_half_the_bus_is_told(tmp_path: Path) -> None:
+    folder = init(tmp_path)
+    told = dict(line.split("=") for line in (folder / "nkeys.env").read_text().splitlines())
+    for role in cluster.KEYS:
+        pair = nkeys.from_seed((folder / "keys" / f"{role}.nk").read_bytes())
+        assert told.pop(topology.key_variable(role)) == pair.public_key.decode()
+    assert not told
+
+
+def test_nobody_else_may_read_what_it_writes(tmp_path: Path) -> None:
+    folder = init(tmp_path)
+    for path in (folder, *folder.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_it_names_every_file_that_it_wrote_and_no_other(tmp_path: Path) -> None:
+    folder = init(tmp_path)
+    made = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    generators = made["secretGenerator"]
+    named = {item.partition("=")[2] or item for g in generators for item in (*g.get("files", ()), *g.get("envs", ()))}
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert named == written - {"kustomization.yaml"}
+    assert len({generator["name"] for generator in generators}) == len(generators)
+
+
+def test_a_second_time_nothing_changes_but_the_site_file(tmp_path: Path) -> None:
+    folder = init(tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    init(tmp_path, SITE.replace("name: Test", "name: Other"))
+    changed = {path.name for path, content in before.items() if path.read_bytes() != content}
+    assert changed == {"site.yaml"}
+
+
+def test_variables_of_the_site_file_come_along_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOT_ITS_BUSINESS", "x")
+    assert (init(tmp_path) / "site.env").read_text() == "DOOR_PASSWORD=s3cret\n"
+    monkeypatch.setenv("DOOR_PASSWORD", "two\nlines")
+    with pytest.raises(CommandError, match="DOOR_PASSWORD has several lines"):
+        init(tmp_path)
+
+
+def test_the_certificates_name_the_bus_as_it_is_called(tmp_path: Path) -> None:
+    folder = init(tmp_path, SITE, None, "bus.example.org")
+    certificate = x509.load_pem_x509_certificate((folder / "bus" / "server.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"nats", "nats.aegis.svc", "localhost", "bus.example.org"} <= set(names.get_values_for_type(x509.DNSName))
+
+
+def test_whoever_trusts_the_former_authority_is_told_of_the_new_one(tmp_path: Path) -> None:
+    authority = init(tmp_path) / "bus" / "ca.pem"
+    (first,) = x509.load_pem_x509_certificates(authority.read_bytes())
+    for _ in range(2):
+        former = x509.load_pem_x509_certificates(authority.read_bytes())[0]
+        init(tmp_path, renew=True)
+        new, kept = x509.load_pem_x509_certificates(authority.read_bytes())
+        assert (kept, new == former) == (former, False)
+        leaf = x509.load_pem_x509_certificate((authority.parent / "server.pem").read_bytes())
+        leaf.verify_directly_issued_by(new)
+    assert first not in (new, kept)
+
+
+def test_a_site_keeps_the_key_that_it_has(tmp_path: Path) -> None:
+    sealing.load_or_create(tmp_path / "own.key")
+    folder = init(tmp_path, SITE, tmp_path / "own.key")
+    assert (folder / "site.key").read_bytes() == (tmp_path / "own.key").read_bytes()
+    (tmp_path / "own.key").write_text("no key")
+    with pytest.raises(CommandError, match="is not 64 hexadecimal digits"):
+        init(tmp_path, SITE, tmp_path / "own.key")
+
+
+def test_a_site_file_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="kind"):
+        init(tmp_path, SITE.replace("venue", "castle"))
+    assert not (tmp_path / "made").exists()
+
+
+def test_another_key_than_the_one_that_is_there_is_refused(tmp_path: Path) -> None:
+    init(tmp_path)
+    sealing.load_or_create(tmp_path / "other.key")
+    with pytest.raises(CommandError, match="another site key"):
+        init(tmp_path, SITE, tmp_path / "other.key")
+
+
+def test_an_edge_is_given_its_own_and_no_more(tmp_path: Path) -> None:
+    centre, folder = init(tmp_path), tmp_path / "edge"
+    cluster.edge(argparse.Namespace(directory=folder, centre=centre, renew=False))
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    kept = {
+        name
+        for name in files
+        if (centre / name).exists() and (centre / name).read_bytes() == (folder / name).read_bytes()
+    }
+    assert kept == {"site.key", "nkeys.env", "keys/ingest.nk", "keys/detect.nk", "keys/edge.nk"}
+    made = yaml.safe_load((folder / "kustomization.yaml").read_text())["secretGenerator"]
+    named = {item.partition("=")[2] or item for g in made for item in (*g.get("files", ()), *g.get("envs", ()))}
+    assert named == files - {"kustomization.yaml"}
+    assert (folder / "centre.pem").read_bytes() == (centre / "bus" / "ca.pem").read_bytes()
+    assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in folder.rglob("*"))
+    with pytest.raises(CommandError, match="No such file"):
+        cluster.edge(argparse.Namespace(directory=folder, centre=tmp_path / "nowhere", renew=False))
