@@ -83,6 +83,7 @@ MESSAGES: tuple[object, ...] = (
                 upper=0.875,
                 basis="extrapolated",
                 problem="no",
+                canary=True,
             )
         },
     ),
@@ -96,6 +97,7 @@ MESSAGES: tuple[object, ...] = (
         transport="udp",
         token="t",
         origin="site",
+        edge="gym",
     ),
     messages.EntryRecord(
         id="p1",
@@ -111,7 +113,14 @@ MESSAGES: tuple[object, ...] = (
     messages.ImpostorRecord(embedder="sface-2021dec", cohort="c1", since=NOON, histogram=bytes(range(10))),
     messages.Reply(problem="no", body='{"a": 1}'),
     messages.AddCamera(
-        camera="lobby", url="file:/clips/a.mkv", name="Lobby", fps=2.5, loop=True, transport="udp", token="t"
+        camera="lobby",
+        url="file:/clips/a.mkv",
+        name="Lobby",
+        fps=2.5,
+        loop=True,
+        transport="udp",
+        token="t",
+        edge="gym",
     ),
     messages.AddEntry(name="A Person", category="barred", photos=(b"\xff\xd8", b"\x89PNG")),
     messages.Remove(id="p1"),
@@ -119,6 +128,7 @@ MESSAGES: tuple[object, ...] = (
     messages.ShowPictures(chip="a1-chip", frame="a1-frame", entry="p1"),
     messages.SetState(state=SiteState.DISARMED),
     messages.DeadLetter(service="embed", subject="a.b", problem="chip: is missing", size=12, at=NOON),
+    messages.TraceKept(trace=bytes(range(16))),
     messages.LeaseRecord(owner="0"),
     deliveries.DeliveryRecord(
         alert="a1",
@@ -178,6 +188,7 @@ _SIGHTING = Sighting(
     frame="a1-frame",
 )
 _SHADOW = replace(_SIGHTING, chip="", frame="")
+_CANARY = replace(_SHADOW, drill=True, canary=True)
 _REPORT = CameraReport(
     site="north", camera="lobby", camera_name="Lobby", reported_at=NOON, reason="no route", revision=9, run="r1"
 )
@@ -211,7 +222,7 @@ EVENTS: dict[str, tuple[CloudEvent, object]] = {
         for kind, update in _UPDATES.items()
     },
     "alert-raised": (alerts.event(alerts.RAISED, "e1", _SIGHTING), _SIGHTING),
-    "alert-sighted": (alerts.event(alerts.SIGHTED, "e2", _SIGHTING), _SIGHTING),
+    "alert-sighted": (alerts.event(alerts.SIGHTED, "e2", _CANARY), _CANARY),
     "shadow-raised": (alerts.event(alerts.WOULD_RAISE, "e6", _SHADOW), _SHADOW),
     "shadow-sighted": (alerts.event(alerts.WOULD_SIGHT, "e7", _SHADOW), _SHADOW),
     "camera-online": (cameras.event(cameras.ONLINE, "e3", _REPORT), _REPORT),
@@ -220,8 +231,48 @@ EVENTS: dict[str, tuple[CloudEvent, object]] = {
 }
 
 _BEFORE_COHORTS = replace(_SIGHTING, cohort="")
-OLDER_EVENTS: dict[str, object] = {"alert-raised-1": _BEFORE_COHORTS, "alert-sighted-1": _BEFORE_COHORTS}
+OLDER_EVENTS: dict[str, object] = {
+    "alert-raised-1": _BEFORE_COHORTS,
+    "alert-sighted-1": _BEFORE_COHORTS,
+    "alert-raised-2": _SIGHTING,
+    "alert-sighted-2": _SIGHTING,
+}
 OLDER: dict[str, object] = {
+    "CameraRecord-1": messages.CameraRecord(
+        id="lobby",
+        partition=3,
+        url="rtsp://user:word@10.0.0.7/stream2",
+        name="Lobby",
+        fps=2.5,
+        loop=True,
+        transport="udp",
+        token="t",
+        origin="site",
+    ),
+    "AddCamera-1": messages.AddCamera(
+        camera="lobby", url="file:/clips/a.mkv", name="Lobby", fps=2.5, loop=True, transport="udp", token="t"
+    ),
+    "SiteRecord-2": messages.SiteRecord(
+        id="north",
+        name="North High",
+        kind="k12-school",
+        jurisdiction="US-PA",
+        state=SiteState.SHADOW,
+        state_since=NOON,
+        run="r1",
+        cohort="c1",
+        categories={
+            "barred": messages.Category(
+                severity=Severity.CRITICAL,
+                threshold=0.625,
+                accepted=1.0,
+                expected=0.5,
+                upper=0.875,
+                basis="extrapolated",
+                problem="no",
+            )
+        },
+    ),
     "SiteRecord-1": messages.SiteRecord(
         id="north",
         name="North High",
