@@ -4,6 +4,9 @@ import re
 
 PREFIX = "aegis.v1"
 PARTITIONS = 64
+EDGE_PARTITIONS = 8
+"""So many partitions has each edge, behind those of the centre: as many replicas can share its cameras."""
+MOST_EDGES = 8
 
 FACES = "FACES"
 VECTORS = "VECTORS"
@@ -16,6 +19,7 @@ DELIVERIES = "DELIVERIES"
 DEAD = "DEAD"
 
 STATUS = f"{PREFIX}.status.requested"
+TRACE_KEPT = f"{PREFIX}.trace.kept"
 
 _TOKEN = re.compile(r"[a-z0-9_-]{1,64}")
 

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from aegis.runtime import tracing
+
 FILE_BYTES = 5_000_000
 FILES = 3
 RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -27,6 +29,7 @@ class JsonFormatter(logging.Formatter):
             **self._who,
             "logger": record.name,
             "message": record.getMessage(),
+            **tracing.ids(),
         }
         line |= {key: value for key, value in record.__dict__.items() if key not in RESERVED}
         if record.exc_info:

@@ -44,14 +44,14 @@ def test_nobody_but_admin_may_change_a_stream(name: str) -> None:
 def test_no_right_stands_twice(name: str) -> None:
     permissions = topology.server_permissions()[name]
     for direction in ("publish", "subscribe"):
-        allowed = permissions[direction]["allow"]  # type: ignore[index]
+        allowed = permissions[direction]["allow"]
         assert len(allowed) == len(set(allowed)), direction
 
 
 def test_every_inbox_is_its_roles_alone() -> None:
     permissions = topology.server_permissions()
     for name, other in itertools.permutations(LIMITED, 2):
-        assert f"{topology.inbox(other)}.>" not in permissions[name]["subscribe"]["allow"]  # type: ignore[index]
+        assert f"{topology.inbox(other)}.>" not in permissions[name]["subscribe"]["allow"]
     assert len({topology.inbox(name) for name in topology.ROLES}) == len(topology.ROLES)
 
 
@@ -59,7 +59,7 @@ def test_between_the_accounts_pass_copies_and_nothing_else() -> None:
     assert {name for name, role in topology.ROLES.items() if role.account != topology.SITE} == {"integrator"}
     accounts = topology.server_accounts(dict.fromkeys(topology.ROLES, "U"))
     for name, other in itertools.permutations((topology.SITE, topology.PUBLIC)):
-        for export in accounts[name]["exports"]:  # type: ignore[attr-defined]
+        for export in accounts[name]["exports"]:
             assert export["accounts"] == [other]
             subject = export.get("service") or export["stream"]
             allowed = ("CONSUMER.CREATE", "FC", "aegis.copy") if name == topology.SITE else ("CREATE", "UPDATE")
