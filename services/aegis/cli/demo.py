@@ -20,8 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aegis.cli import scene
 from aegis.cli.errors import CommandError
 from aegis.cli.requests import ask
+from aegis.cli.scene import HEIGHT, WIDTH
 from aegis.cli.state import State
 from aegis.cli.up import Plan, prepare, say, up
 from aegis.contracts.messages import AddEntry, ListAll
@@ -30,7 +32,7 @@ from aegis.runtime.bus_server import free_port
 from aegis.runtime.certificates import write_private
 
 WHIP = "127.0.0.1:8480"
-WIDTH, HEIGHT, FPS = 1280, 720, 10
+FPS = 10
 SECONDS = 80
 """Longer than a visit's gap, so that every round is a visit of its own."""
 WALKS = (("hopper", 4.0), ("collins", 20.0))
@@ -112,7 +114,7 @@ async def mail_sink(folder: Path) -> AsyncIterator[int]:
 
 def make_clip(path: Path) -> None:
     """Draw a room through which the two people walk, one after the other."""
-    room = _room()
+    room = scene.room()
     people = {"hopper": _cut_out(_asset(*HOPPER), "hopper"), "collins": _cut_out(_asset(*COLLINS), "collins")}
     noise = np.random.default_rng(0)
     temporary = path.with_suffix(".new.mp4")
@@ -144,28 +146,6 @@ def _asset(package: str, name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / name
 
 
-def _draw_body(image: NDArray[np.uint8], middle: int, neck: int, width: int) -> None:
-    """Draw a coat below a head, down to the picture's end."""
-    shoulder, waist = int(width * 0.95), int(width * 0.75)
-    outline = [(-0.2, -0.12), (0.2, -0.12), (0.55, 0.1), (0.95, 0.3)]
-    right = [(middle + int(x * width), neck + int(y * width)) for x, y in outline]
-    left = [(2 * middle - x, y) for x, y in reversed(right)]
-    points = [*right, (middle + shoulder, neck + width), (middle + waist, HEIGHT), (middle - waist, HEIGHT)]
-    cv2.fillPoly(image, [np.array([*points, (middle - shoulder, neck + width), *left])], (66, 54, 44))
-
-
-def _room() -> NDArray[np.uint8]:
-    """Draw an empty room: floor, wall and a door."""
-    rows = np.linspace(0, 1, HEIGHT)[:, None, None]
-    wall = np.array([196, 202, 204]) - rows * np.array([30, 30, 26])
-    image = np.broadcast_to(wall, (HEIGHT, WIDTH, 3)).astype(np.uint8).copy()
-    cv2.fillPoly(image, [np.array([[0, 560], [WIDTH, 560], [WIDTH, HEIGHT], [0, HEIGHT]])], (96, 108, 118))
-    cv2.rectangle(image, (980, 180), (1160, 560), (92, 110, 138), -1)
-    cv2.rectangle(image, (980, 180), (1160, 560), (70, 84, 104), 4)
-    cv2.circle(image, (1004, 380), 8, (60, 180, 210), -1)
-    return image
-
-
 def _cut_out(path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Give head and shoulders of a portrait and a soft mask for them."""
     left, top, width, height = HEADS[name]
@@ -173,18 +153,14 @@ def _cut_out(path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float
     if portrait is None:
         raise CommandError(f"{path}: the demonstration's portrait cannot be read", 2)
     part = np.asarray(portrait[top : top + height, left : left + width], np.uint8)
-    mask = np.zeros(part.shape[:2], np.float32)
-    cv2.ellipse(mask, (width // 2, height // 2), (int(width * 0.46), int(height * 0.48)), 0, 0, 360, 1.0, -1)
-    return part, np.asarray(cv2.GaussianBlur(mask, (0, 0), 5), np.float32)
+    return part, scene.soft_edge(width, height)
 
 
 def _place(image: NDArray[np.uint8], part: NDArray[np.uint8], mask: NDArray[np.float32], share: float) -> None:
     """Lay a cut-out into the room where it is after a ``share`` of its walk: from the left, coming nearer."""
     scale = (150 + 90 * share) / part.shape[0]
     size = (int(part.shape[1] * scale), int(part.shape[0] * scale))
-    small, soft = cv2.resize(part, size, interpolation=cv2.INTER_AREA), cv2.resize(mask, size)[..., None]
+    small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     left = int(20 + share * (WIDTH - size[0] - 40))
     top = int(260 - 60 * share + 6 * np.sin(share * 30))
-    _draw_body(image, left + size[0] // 2, top + size[1], size[0])
-    region = image[top : top + size[1], left : left + size[0]]
-    region[:] = (region * (1 - soft) + small * soft).astype(np.uint8)
+    scene.place(image, small, np.asarray(cv2.resize(mask, size), np.float32), left, top)

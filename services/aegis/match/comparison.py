@@ -6,7 +6,7 @@ so until that one has come, too, the cohort and the thresholds of before stay.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,6 +56,12 @@ class Comparison:
     def cohort_of(self, embedder: str) -> str:
         """Give the id of the cohort that normalises scores of a template version; empty for plain cosines."""
         return self._scale.name if embedder == self._scale.embedder else ""
+
+    def canaries(self, names: Iterable[str]) -> bool:
+        """Tell whether one of these entries is the canary's."""
+        found = (self.watchlist.entries.get(name) for name in names)
+        listed = (self.categories.get(entry.category) for entry in found if entry)
+        return any(category.canary for category in listed if category)
 
     async def follow_watchlist(self) -> None:
         await self._entries.run(self.change)

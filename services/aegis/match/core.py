@@ -227,8 +227,8 @@ def find(
         passing = watchlist.passing(faces.embedder, looks, categories)
         evidence.note(faces, look, gallery, looks, (name for name, _ in passing))
         if passing:
-            # One track shows one person, so it is one entry or nobody.
-            name, best = passing[0]
+            # One track shows one person, so it is one entry or nobody. A canary, who alerts nobody, hides nobody.
+            name, best = min(passing, key=lambda one: categories[watchlist.entries[one[0]].category].canary)
             entry = watchlist.entries[name]
             found.append(Match(entry=entry, category=categories[entry.category], evidence=best, look=look))
     return found

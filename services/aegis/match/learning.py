@@ -83,6 +83,8 @@ class Learning:
         now = self._clock()
         self._taken = {name: at for name, at in self._taken.items() if now - at < VISIT_SECONDS}
         for track in ended:
+            if self._comparison.canaries(track.matched):
+                continue  # the same picture hundreds of times a day is no traffic
             self._taken.update(dict.fromkeys(track.matched, now))
             counted = self._counts(track, now)
             steps = histogram_steps(track.best)

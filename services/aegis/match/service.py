@@ -27,7 +27,7 @@ from aegis.match.comparison import Comparison
 from aegis.match.core import FORGET_SECONDS, Match, TrackEvidence, find, not_after
 from aegis.match.learning import Learning
 from aegis.match.stories import Stories, Verdict
-from aegis.runtime import metrics, sealing
+from aegis.runtime import metrics, sealing, tracing
 from aegis.runtime.buckets import Bucket, Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, PayloadTooLargeError, RefusedError
 from aegis.runtime.consumers import consume
@@ -71,7 +71,9 @@ class Matcher:
         self.learning = Learning(bus, sealer, self.comparison)
         self.cameras = Mirror(bus, "cameras", reader)
         self.leases = Leases(bus, "match", context.settings.replica, self._hold)
-        metrics.LEASES.labels("match").set_function(lambda: len(self.leases.held))
+        for verdict in ("raise", "raise again", "sight"):
+            # To Prometheus a counter that begins with 1 has not grown.
+            metrics.ALERTS.labels(verdict)
         context.health.busy = lambda: self._in_hand + len(self._fetching)
 
     async def _changed(self) -> None:
@@ -107,7 +109,8 @@ class Matcher:
                 for message in await consumer.next():
                     self._in_hand += 1
                     try:
-                        await self._match(message, lease)
+                        with tracing.continued("match.vectors", message):
+                            await self._match(message, lease)
                     finally:
                         self._in_hand -= 1
 
@@ -135,11 +138,13 @@ class Matcher:
             await self._context.dead_letter(message, str(error))
             await message.term()
             return
+        tracing.note(camera=faces.camera, looks=len(faces.looks), matched=len(found))
         metrics.MATCHES.labels("matched").inc(len(found))
         metrics.MATCHES.labels("not matched").inc(len(faces.looks) - len(found))
         for match in found:
             if time.time() - match.look.seen_at < FORGET_SECONDS:
-                await self._tell(match, faces, subjects.partition_of(message.subject))
+                with tracing.step("match.alert"):
+                    await self._tell(match, faces, subjects.partition_of(message.subject))
         with contextlib.suppress(Exception):
             await message.ack()
 
@@ -160,18 +165,20 @@ class Matcher:
             # While the person stays in view the track's best look comes again every two seconds.
             log.error("an alert could not be published: %s", error)  # noqa: TRY400
             return
+        tracing.note(verdict=told.verdict)
         if told.sighting is None:
             return
+        tracing.note(alert=told.sighting.alert)
+        if not told.sighting.canary:
+            (metrics.ALERTS if armed else metrics.SHADOW_ALERTS).labels(told.verdict).inc()
         if not armed:
-            metrics.SHADOW_ALERTS.labels(told.verdict).inc()
             return
-        metrics.ALERTS.labels(told.verdict).inc()
         if told.verdict == "raise" and match.look.captured_at == match.look.seen_at:
             now = time.time()
             metrics.ALERT_LATENCY.labels("first_look").observe(now - match.look.first_captured_at)
             metrics.ALERT_LATENCY.labels("matched_look").observe(now - match.look.captured_at)
         log.info("alert", extra={"alert": told.sighting.alert, "verdict": told.verdict, "camera": faces.camera})
-        if told.verdict == "raise":
+        if told.verdict == "raise" and told.sighting.chip:
             task = asyncio.create_task(self._keep_picture(told.sighting, match, faces, partition))
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
@@ -181,6 +188,9 @@ class Matcher:
         assert site is not None  # noqa: S101 - _tell has looked
         alert, reference = new_alert() if verdict == "raise" else (story.alert, story.reference)
         raised_at = story.raised_at if verdict == "sight" else time.time()
+        canary = match.category.canary
+        # A canary's is the same picture hundreds of times a day.
+        pictured = site.state is SiteState.ARMED and not canary
         return Sighting(
             alert=alert,
             reference=reference,
@@ -205,9 +215,11 @@ class Matcher:
             cohort=self.comparison.cohort_of(faces.embedder),
             raised_at=raised_at,
             expires_at=raised_at + LIFETIME,
-            drill=site.drill,
-            chip=f"{alert}.chip" if site.state is SiteState.ARMED else "",
-            frame=f"{alert}.frame" if site.state is SiteState.ARMED else "",
+            # Who was told nothing of canaries yet knows drills.
+            drill=site.drill or canary,
+            canary=canary,
+            chip=f"{alert}.chip" if pictured else "",
+            frame=f"{alert}.frame" if pictured else "",
         )
 
     async def _keep_picture(self, sighting: Sighting, match: Match, faces: FacesEmbedded, partition: int) -> None:
@@ -215,7 +227,8 @@ class Matcher:
         asked = LookRequested(camera=faces.camera, lease=faces.lease, track=match.look.track, look=match.look.look)
         try:
             subject = subjects.look_requested(partition, faces.camera)
-            reply = await self._bus.request(subject, codec.encode(asked), patience=PICTURE_SECONDS)
+            with tracing.step("match.picture"):
+                reply = await self._bus.request(subject, codec.encode(asked), patience=PICTURE_SECONDS)
             found = codec.decode(LookFound, reply)
             if found.problem:
                 log.warning("alert %s has no picture: %s", sighting.alert, found.problem)

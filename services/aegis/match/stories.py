@@ -13,6 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from aegis.contracts import alerts, cloudevents, codec, subjects
 from aegis.contracts.alerts import Sighting, Story
 from aegis.contracts.messages import Severity
+from aegis.runtime import tracing
 from aegis.runtime.bus import Bus, ConflictError
 from aegis.runtime.consumers import consume
 
@@ -61,6 +62,8 @@ class Stories:
                 sighting = compose(story, verdict)
                 kind = self._sighted if verdict == "sight" else self._raised
                 event = alerts.event(kind, secrets.token_hex(12), sighting)
+                if kind == alerts.RAISED:
+                    tracing.keep()
                 try:
                     sequence = await self._bus.store(
                         subject,

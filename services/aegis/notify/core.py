@@ -69,6 +69,8 @@ class Told:
     event: CloudEvent
     body: bytes
     data: Sighting | Update
+    trace: str = ""
+    """What its message said of its trace."""
 
 
 def read(body: bytes) -> Told | None:

@@ -16,6 +16,7 @@ from aegis.contracts.telling import Contact, Telling
 from aegis.notify.contents import invented
 from aegis.notify.courier import Courier
 from aegis.notify.ledger import Ledger
+from aegis.runtime import tracing
 from aegis.runtime.bus import BusUnavailableError, ConflictError, Msg, RefusedError
 from aegis.runtime.references import new_alert
 from aegis.runtime.service import Context
@@ -145,10 +146,12 @@ class Desk:
         }
 
     async def _drill(self, request: StartDrill) -> object:
-        category = request.category or next(iter(self._site.categories))
+        # A drill tells people, which the canary's category never does.
+        known = [name for name, category in self._site.categories.items() if not category.canary]
+        category = request.category or next(iter(known), "")
         camera = request.camera or next(iter(self._cameras), "drill")
-        if category not in self._site.categories:
-            raise RequestError(f"there is no category {category!r}; known are {', '.join(self._site.categories)}")
+        if category not in known:
+            raise RequestError(f"there is no category {category!r}; known are {', '.join(known)}")
         if request.camera and camera not in self._cameras:
             raise RequestError(
                 f"there is no camera {camera!r} in the site file; known are {', '.join(self._cameras) or 'none'}"
@@ -165,7 +168,8 @@ class Desk:
         )
         event = alerts.event(alerts.RAISED, secrets.token_hex(12), seen)
         subject = subjects.alert(seen.site, seen.category, seen.entry)
-        await self._bus.store(subject, cloudevents.dump(event), message_id=event.id, headers=HEADERS)
+        with tracing.started("notify.drill", always=True, alert=alert):
+            await self._bus.store(subject, cloudevents.dump(event), message_id=event.id, headers=HEADERS)
         log.warning("a drill was begun: %s", reference)
         return {"alert": alert, "reference": reference, "subject": subject, "raised_at": seen.raised_at}
 

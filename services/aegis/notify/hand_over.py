@@ -21,7 +21,7 @@ from aegis.notify.channel import Channel, Handed, News
 from aegis.notify.core import CannotTellError, NeverError, TryAgainError, UnsureError
 from aegis.notify.ledger import Kept, Ledger
 from aegis.notify.limits import Breaker, Rate
-from aegis.runtime import metrics
+from aegis.runtime import metrics, tracing
 from aegis.runtime.bus import ConflictError, Msg
 from aegis.runtime.service import Context
 
@@ -100,7 +100,11 @@ class HandOver:
         if contact is None:
             await self._end(message, kept, DeliveryState.FAILED, "who was to be told is not in the site file any more")
         else:
-            await self._hand_over(message, kept, contact)
+            record = kept.record
+            with tracing.continued(
+                "notify.deliver", message, alert=record.alert, channel=record.channel, attempt=record.attempts + 1
+            ):
+                await self._hand_over(message, kept, contact)
 
     async def _expired(self, message: Msg, kept: Kept, contact: Contact) -> bool:
         """Tell whether there is no time left, and if so, write it down."""
@@ -168,6 +172,7 @@ class HandOver:
             if kept.record.kind is NewsKind.ALERT:
                 waited = max(0.0, time.time() - kept.record.asked_at)
                 metrics.DELIVERY_LATENCY.labels(self._channel.name).observe(waited)
+            log.info("told", extra={"alert": kept.record.alert, "channel": self._channel.name})
             await self._note(subject, kept, handed.state, detail=handed.detail, provider_id=handed.provider_id)
             await say(message.ack)
 
@@ -201,6 +206,7 @@ class HandOver:
             stuck=kept.record.stuck and not state.final,
             repeated=kept.record.repeated or repeated,
         )
+        tracing.note(state=state.value)
         try:
             return await self._ledger.write(subject, kept, record)
         except ConflictError:
@@ -230,6 +236,7 @@ class HandOver:
             return
         # One that may have been taken stays in ``sending``, so that the provider is asked first.
         state = DeliveryState.SENDING if isinstance(error, UnsureError) else DeliveryState.PENDING
+        tracing.note(state="retried")
         metrics.DELIVERIES.labels(self._channel.name, "retried").inc()
         log.warning(
             "%s: attempt %d failed, the next in %.1f s: %s", self._channel.name, kept.record.attempts, delay, error
@@ -246,6 +253,7 @@ class HandOver:
 
     async def _end(self, message: Msg, kept: Kept, state: DeliveryState, problem: str) -> None:
         record = replace(kept.record, state=state, at=time.time(), detail=core.detail(problem))
+        tracing.note(state=state.value)
         await self._ledger.write(message.subject, kept, record)
         if state is DeliveryState.FAILED:
             await self.refuse(message, problem)

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from aegis.contracts.alerts import Sighting
 from aegis.contracts.deliveries import DeliveryRecord
 from aegis.notify import core
 from aegis.notify.core import Told
-from aegis.runtime import metrics
+from aegis.runtime import metrics, tracing
 from aegis.runtime.bus import BusUnavailableError, ConflictError, Msg
 from aegis.runtime.consumers import consume, read_all
 from aegis.runtime.service import Context
@@ -71,6 +72,11 @@ class Case:
             self.dismissed = sequence, told
         else:
             self.updates[told.event.id] = sequence, told
+
+    def trace(self, event: str) -> str:
+        """Give the trace in which an event of it is told: its own if it raised it, else that of what did last."""
+        raised = self.raised.get(event) or next(reversed(self.raised.values()), None)
+        return raised[1].trace if raised else ""
 
     def records(self, event: str) -> list[DeliveryRecord]:
         return [kept.record for kept in self.deliveries.values() if kept.record.event == event]
@@ -147,7 +153,7 @@ class Ledger:
 
     async def _note_event(self, message: Msg) -> None:
         try:
-            told = core.read(message.data)
+            told = _read(message)
         except codec.DecodeError as error:
             # It is put aside as a dead letter by who reads each event once.
             log.warning("event %d of alerts is passed over: %s", message.metadata.sequence.stream, error)
@@ -234,7 +240,7 @@ class Ledger:
             case.subject = subject
             async for message in read_all(self._bus, subjects.ALERTS, subject, self._reader):
                 with contextlib.suppress(codec.DecodeError):
-                    told = core.read(message.data)
+                    told = _read(message)
                     if told is not None and told.data.alert == alert:
                         case.add(message.metadata.sequence.stream, told)
             async for message in read_all(
@@ -253,9 +259,6 @@ class Ledger:
                 found.append(codec.decode(DeliveryRecord, message.data))
         return found
 
-    def _records(self, alert: str) -> AsyncIterator[Msg]:
-        return read_all(self._bus, subjects.DELIVERIES, subjects.delivery("*", alert, "*", "*"), self._reader)
-
     def forget(self, now: float) -> None:
         """Let go of cases that are over and old."""
         for alert, case in list(self.cases.items()):
@@ -271,6 +274,19 @@ class Ledger:
     @property
     def unfinished(self) -> int:
         return sum(case.unfinished for case in self.cases.values())
+
+    def waiting(self, channel: str) -> float:
+        """Give for how many seconds the oldest delivery of a channel has been due that was not handed over."""
+        records = (kept.record for case in self.cases.values() for kept in case.deliveries.values())
+        due = [
+            record.asked_at or record.at for record in records if record.channel == channel and not record.state.final
+        ]
+        return max(0.0, time.time() - min(due)) if due else 0.0
+
+
+def _read(message: Msg) -> Told | None:
+    told = core.read(message.data)
+    return told and replace(told, trace=tracing.origin(message))
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:

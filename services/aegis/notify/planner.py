@@ -10,7 +10,7 @@ import datetime as dt
 import heapq
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from aegis.contracts.telling import Due, Telling
 from aegis.notify import core
 from aegis.notify.core import Told
 from aegis.notify.ledger import Case, Kept, Ledger, patiently
+from aegis.runtime import tracing
 from aegis.runtime.bus import Bus, ConflictError
 from aegis.runtime.service import Start
 
@@ -145,7 +146,7 @@ class Planner:
         event: str,
         sequence: int,
         seen: Sighting,
-        due: Iterable[Due],
+        due: Sequence[Due],
         *,
         state: DeliveryState = DeliveryState.PENDING,
         detail: str = "",
@@ -175,7 +176,10 @@ class Planner:
             with contextlib.suppress(ConflictError):  # another replica was faster
                 await ledger.write(subject, None, record)
 
-        await asyncio.gather(*(one(item) for item in due))
+        if due:
+            trace = ledger.cases[seen.alert].trace(event)
+            with tracing.continued("notify.plan", trace, alert=seen.alert, due=len(due)):
+                await asyncio.gather(*(one(item) for item in due))
 
     async def _report_backlog(self, ledger: Ledger, event: str, sequence: int, seen: Sighting) -> None:
         """Write down who was not told of an alert, since it had expired before it could be told."""

@@ -13,12 +13,14 @@ the Message-ID or ``webhook-id`` of the first, or the provider was asked before.
 """
 
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from aegis.contracts.deliveries import DeliveryState
 from aegis.contracts.messages import SiteRecord
 from aegis.contracts.telling import Telling
 from aegis.notify.contents import Contents
@@ -30,7 +32,7 @@ from aegis.notify.opening import Opened
 from aegis.notify.pictures import Album
 from aegis.notify.planner import Planner
 from aegis.notify.webhook_channel import open_session
-from aegis.runtime import sealing, site_file
+from aegis.runtime import metrics, sealing, site_file
 from aegis.runtime.service import Context, Service, StartError, background
 from aegis.runtime.settings import ServiceSettings, setting
 from aegis.runtime.site_notify import NotifyConfig
@@ -63,6 +65,14 @@ def _read(path: Path) -> Wanted:
     return Wanted(wanted.site(), cameras, wanted.notify(), wanted.telling())
 
 
+def _count(ledger: Ledger, channels: Iterable[str]) -> None:
+    """Have the metrics tell of each channel from the start: for Prometheus one that begins with 1 has not grown."""
+    for name in channels:
+        metrics.DELIVERY_WAITING.labels(name).set_function(functools.partial(ledger.waiting, name))
+        for state in (*(state.value for state in DeliveryState), "retried"):
+            metrics.DELIVERIES.labels(name, state)
+
+
 @contextlib.asynccontextmanager
 async def build(context: Context[NotifySettings]) -> AsyncIterator[None]:
     settings = context.settings
@@ -87,6 +97,7 @@ async def build(context: Context[NotifySettings]) -> AsyncIterator[None]:
         contacts = {(contact.channel, contact.token): contact for contact in policy.contacts}
         contents = Contents(ledger, wanted.site)
         couriers = {c.name: Courier(context, ledger, c, contacts=contacts, compose=contents.of) for c in channels}
+        _count(ledger, couriers)
         opened.take = {name: courier.take_receipt for name, courier in couriers.items()}
         formats = Formats(context, names=policy.sms_names)
         desk = Desk(

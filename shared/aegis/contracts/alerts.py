@@ -81,6 +81,8 @@ class Sighting:
     """Until when it can be acted on. After that it is history: show it, do not act."""
     drill: bool
     """An exercise. Never act on it as if it were real."""
+    canary: bool = False
+    """The system watched itself: nobody was told, no picture is kept, and ``drill`` holds too."""
     chip: str
     """Key of the sealed look in the bucket ``evidence``; empty in shadow."""
     frame: str

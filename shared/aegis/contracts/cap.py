@@ -81,8 +81,8 @@ class History:
 def tell(history: History, sequence: int, event: CloudEvent, *, names: bool) -> tuple[History, bytes | None]:
     """Read the next event of a subject; give the history with it, and the message that tells it, if one does.
 
-    A further sighting tells nothing, nor does what comes after a dismissal. ``names`` puts the person's name, and
-    what people wrote, into the message.
+    A further sighting tells nothing, nor do a canary's alert and what comes after a dismissal. ``names`` puts the
+    person's name, and what people wrote, into the message.
 
     Raises:
         DecodeError: the event is malformed, or updates an alert that the history does not know.
@@ -94,7 +94,7 @@ def tell(history: History, sequence: int, event: CloudEvent, *, names: bool) -> 
     if event.type in (alerts.RAISED, alerts.SIGHTED):
         seen = cloudevents.from_data(Sighting, event.data)
         chain = replace(history.chains.get(seen.alert) or Chain(sighting=seen), sighting=seen)
-        if event.type == alerts.SIGHTED:
+        if event.type == alerts.SIGHTED or seen.canary:
             return _remember(history, chain), None
         if chain.state is AlertState.EXPIRED:
             chain = replace(chain, state=chain.reviewed, sent=())

@@ -63,6 +63,8 @@ def _explain(case: Case, contact: Contact, by: str) -> Explained:
 
 def _why_not(case: Case, contact: Contact, by: str) -> tuple[int, str]:
     rule = case.rule
+    if case.sighting.canary:
+        return 0, "nobody is told of the canary"
     if rule is None:
         return 0, "no rule matches"
     if contact.outside:

@@ -134,6 +134,8 @@ class Category:
     """What ``expected`` rests on: ``measured``, ``extrapolated`` or ``learnt``."""
     problem: str = ""
     """Why the threshold does not keep to what is accepted; empty where it does."""
+    canary: bool = False
+    """Whom ``aegis canary`` shows: its alerts prove that the system works, and tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +162,10 @@ class SiteRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraRecord:
-    """A camera (bucket ``cameras``, key ``<partition>.<id>``, sealed, since its address may hold a password)."""
+    """A camera (bucket ``cameras``, key ``<partition>.<id>``, sealed, since its address may hold a password).
+
+    The key of one at an edge ends with the edge's name as a third token.
+    """
 
     id: str
     partition: int
@@ -172,6 +177,8 @@ class CameraRecord:
     token: str = field(default="", repr=False)
     origin: str = "cli"
     """``site`` when it comes from the site file, which then also removes it; ``cli`` otherwise."""
+    edge: str = ""
+    """The edge whose replicas alone take it; empty for those of the centre."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +268,7 @@ class AddCamera:
     loop: bool = False
     transport: str = "tcp"
     token: str = field(default="", repr=False)
+    edge: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +313,14 @@ class DeadLetter:
     problem: str
     size: int
     at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceKept:
+    """match → every service: an alert came of this trace, so what is known of it is exported."""
+
+    trace: bytes
+    """Its id, of 16 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ DRILL = "drill-"
 
 
 def sighting(event: CloudEvent) -> Sighting | None:
-    """Give what an event says was seen, its ids fit for a topic; None for one that says no such thing.
+    """Give what an event says was seen, its ids fit for a topic; None for one that says no such thing, or a canary's.
 
     Raises:
         DecodeError: naming the field.
@@ -25,6 +25,8 @@ def sighting(event: CloudEvent) -> Sighting | None:
     if event.type not in (alerts.RAISED, alerts.SIGHTED):
         return None
     seen = cloudevents.from_data(Sighting, event.data)
+    if seen.canary:
+        return None
     for name in ("site", "category", "camera"):
         try:
             subjects.token(getattr(seen, name), name)

@@ -193,6 +193,8 @@ class Case:
 
     def at(self, now: float) -> Plan:
         """Give the plan at ``now``, which does not tell when it changes."""
+        if self.sighting.canary:
+            return Plan()
         if now >= self.sighting.expires_at:
             return Plan(expired=not self.state.decided)
         if self.rule is None:

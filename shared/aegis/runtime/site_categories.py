@@ -30,20 +30,25 @@ def categories(tree: Section, values: Values) -> dict[str, Category]:
     """Read the section ``categories``."""
     if "categories" not in tree:
         return DEFAULT_CATEGORIES
-    found = {}
+    found: dict[str, Category] = {}
     section = tree.map("categories", values.problems)
     section.only(*section, problems=values.problems)
     for name in section:
         body = section.map(name, values.problems)
-        body.only("severity", "threshold", "false_alerts_per_week", problems=values.problems)
-        severity = values.choice(body, "severity", tuple(s.value for s in Severity), Severity.HIGH.value)
+        body.only("severity", "threshold", "false_alerts_per_week", "canary", problems=values.problems)
+        canary = values.flag(body, "canary")
+        if canary and any(category.canary for category in found.values()):
+            values.problem(body.line_of("canary"), "canary: another category is the canary's already")
+        usual = Severity.LOW if canary else Severity.HIGH
+        severity = values.choice(body, "severity", tuple(s.value for s in Severity), usual.value)
         if "threshold" in body and "false_alerts_per_week" in body:
             values.problem(body.line_of("threshold"), "give either threshold or false_alerts_per_week, not both")
         accepts = "false_alerts_per_week" in body
         found[values.as_token(name, "category", section.line_of(name))] = Category(
-            severity=Severity(severity or "high"),
+            severity=Severity(severity or usual),
             threshold=values.number(body, "threshold", Category().threshold, 0.2, 1.0),
             accepted=values.number(body, "false_alerts_per_week", 1.0, 0.001, 10_000) if accepts else None,
+            canary=canary,
         )
     return found
 

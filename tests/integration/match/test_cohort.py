@@ -136,10 +136,10 @@ class Counting:
             Learning(bus, sealer, self.comparison, lambda: 900.0),
         )
 
-    async def enrol(self, name: str) -> None:
+    async def enrol(self, name: str, category: str = "barred") -> None:
         vector = people(1, 7)[0].astype("<f4").tobytes()
         entry = EntryRecord(
-            id=name, name=name, category="barred", embedder=VERSION, added_at=1.0,
+            id=name, name=name, category=category, embedder=VERSION, added_at=1.0,
             templates=(Template(vector=vector, photo="p"),),
         )  # fmt: skip
         await Bucket(self.bus, "watchlist").put(name, self.sealer.seal("watchlist", name, codec.encode(entry)))
@@ -209,6 +209,20 @@ async def test_a_track_soon_after_a_match_is_not_counted_for_whom_was_matched(co
         expected.add(np.array(scores, np.float32))
         assert record is not None
         assert record.histogram == bytes(expected)
+
+
+async def test_the_canary_is_no_traffic(counting: Counting) -> None:
+    categories = {**SITE.categories, "staff": Category(canary=True)}
+    await Bucket(counting.bus, policy.BUCKET).put(policy.SITE, codec.encode(replace(SITE, categories=categories)))
+    await until(lambda: "staff" in counting.comparison.categories, "the category is known")
+    await counting.enrol("ada")
+    await counting.enrol("sam", "staff")
+    learning, both = counting.replicas[0], ("ada", "sam")
+    learning.add([track(0.9, "sam", entries=both), track(0.1, entries=both)])
+    await learning.flush()
+    record = await counting.kept("ada")
+    assert record is not None
+    assert len(ImpostorHistogram.from_bytes(record.histogram)) == 1
 
 
 async def test_lists_that_change_often_lose_nothing_that_was_counted(counting: Counting) -> None:

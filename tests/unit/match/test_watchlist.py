@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.unit.match.conftest import SIZE, VERSION, Vector, at_cosine, entry, person, seen, unit
+from tests.unit.match.conftest import SIZE, VERSION, Vector, at_cosine, entry, look, message, person, seen, unit
 
 from aegis.contracts.messages import Category, EntryRecord, Severity, Template
-from aegis.match.core import Watchlist
+from aegis.match.core import TrackEvidence, Watchlist, find
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Look
 
 ADA, BEN = person(1), person(2)
@@ -104,3 +104,13 @@ def test_the_dimension_is_known_once_somebody_is_enrolled() -> None:
     assert watchlist().dimension(VERSION) is None
     assert watchlist(entry("ada", ADA)).dimension(VERSION) == SIZE
     assert watchlist(entry("ada", ADA)).dimension("model.2") is None
+
+
+def test_a_canary_who_is_more_alike_hides_nobody() -> None:
+    categories = {**CATEGORIES, "staff": Category(threshold=0.5, canary=True)}
+    both = watchlist(entry("ada", at_cosine(ADA, 0.8)), entry("sam", ADA, category="staff"))
+    (found,) = find(both, categories, message(look(ADA)), TrackEvidence())
+    assert found.entry.id == "ada"
+    alone = watchlist(entry("sam", ADA, category="staff"))
+    (found,) = find(alone, categories, message(look(ADA)), TrackEvidence())
+    assert (found.entry.id, found.category.canary) == ("sam", True)
