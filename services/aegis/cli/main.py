@@ -11,7 +11,9 @@ from pathlib import Path
 
 from nats.errors import Error as BusError
 
-from aegis.cli import alerts, calibration, cohort, demo, models, notify, requests, site, up, users
+from aegis.cli import alerts, calibration, cluster, cohort, demo, models, notify, plan, requests, site, up, users
+from aegis.cli.backup import command as backups
+from aegis.cli.doctor import command as examination
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State, default_state
 
@@ -22,9 +24,13 @@ ASKING = {
     "alerts": alerts.alerts,
     "user": users.users,
     "calibrate": calibration.calibrate,
+    "cluster": cluster.declare,
     "notify": notify.notify,
     "drill": notify.drill,
     "status": site.show_status,
+    "backup": backups.backup,
+    "restore": backups.restore,
+    "doctor": examination.doctor,
     **dict.fromkeys(site.STATES, site.set_state),
 }
 """What asks a running system, by command."""
@@ -76,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("shadow", parents=[common], help="process faces and count, but alert nobody")
     commands.add_parser("disarm", parents=[common], help="process no face at all")
 
+    backups.add_parsers(commands, common)
+    examination.add_parsers(commands, common, listed)
+    _canary(commands.add_parser("canary", parents=[common], help="show a consenting person, who must be alerted of"))
+
+    _plan(commands.add_parser("plan", parents=[common, listed], help="what so many cameras need"))
+    _cluster(commands.add_parser("cluster", help="a system on a Kubernetes cluster"), common)
+
     _evaluate(commands.add_parser("evaluate", parents=[common], help="measure error rates on photos of known people"))
 
     actions = commands.add_parser("models", help="model files").add_subparsers(dest="action", required=True)
@@ -100,6 +113,7 @@ def _camera(command: argparse.ArgumentParser, common: argparse.ArgumentParser, l
     add.add_argument("--loop", action="store_true", help="play a file for ever")
     add.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="how RTSP carries its video")
     add.add_argument("--token-env", metavar="NAME", help="variable that holds the bearer token of a whip camera")
+    add.add_argument("--edge", default="", metavar="NAME", help="the edge whose replicas take it; those of the centre")
     actions.add_parser("list", parents=[common, listed], help="all cameras")
     remove = actions.add_parser("remove", parents=[common], help="remove a camera")
     remove.add_argument("name", metavar="NAME")
@@ -149,6 +163,42 @@ def _user(command: argparse.ArgumentParser, common: argparse.ArgumentParser, lis
     remove.add_argument("id", metavar="ID")
 
 
+def _plan(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--cameras", type=int, required=True, metavar="N", help="of one site")
+    command.add_argument("--sites", type=int, default=1, metavar="N", help="so many sites alike")
+    seen = command.add_mutually_exclusive_group()
+    seen.add_argument("--traffic", choices=plan.TRAFFIC, default="usual", help="how often somebody is in view")
+    seen.add_argument("--occupied", type=float, metavar="SHARE", help="the same as a share of the time, 0 to 1")
+    command.add_argument("--fps", type=float, default=5.0, help="looks a second")
+    command.add_argument("--megabits", type=float, default=2.0, help="bit rate of a camera, in Mbit/s")
+    command.add_argument("--alerts", type=float, default=10.0, metavar="N", help="a day")
+    command.add_argument("--single", action="store_true", help="one replica of each; a lost machine is an outage")
+    speed = command.add_mutually_exclusive_group()
+    speed.add_argument("--speed", type=float, default=1.0, help="of a core, of one of the measured machine")
+    speed.add_argument("--measure", action="store_true", help="measure that here")
+
+
+def _cluster(command: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    init = actions.add_parser("init", parents=[common], help="write its keys and certificates, as Secrets to apply")
+    init.add_argument("directory", type=Path, metavar="DIR", help="where to; what is there is kept")
+    init.add_argument("--config", type=Path, required=True, metavar="SITE.YAML", help="the site file")
+    init.add_argument("--site-key", type=Path, metavar="FILE", help="the site's key, if it has one already")
+    init.add_argument(
+        "--host", action="append", default=[], metavar="NAME", help="what the bus or WHIP is called from outside"
+    )
+    init.add_argument(
+        "--renew", action="store_true", help="issue the certificates anew, before they end or for new names"
+    )
+    edge = actions.add_parser("edge", parents=[common], help="write what an edge of it is given")
+    edge.add_argument("directory", type=Path, metavar="DIR", help="where to; what is there is kept")
+    edge.add_argument("--centre", type=Path, required=True, metavar="DIR", help="what `aegis cluster init` wrote")
+    edge.add_argument("--renew", action="store_true", help="issue the certificate anew")
+    declare = actions.add_parser("declare", parents=[common], help="make every stream and bucket as this version wants")
+    declare.add_argument("--replicas", type=int, choices=(1, 3, 5), default=3, help="servers that keep each")
+    declare.add_argument("--wait", type=float, default=120.0, metavar="SECONDS", help="for a bus that is away")
+
+
 def _cohort(command: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", parents=[common], help="embed photos of people here, and use their templates")
@@ -171,6 +221,17 @@ def _notify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", com
     drill.add_argument(
         "--wait", type=_at_least_one, default=600, metavar="SECONDS", help="for an answer; it exits 1 without one"
     )
+
+
+def _canary(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--photo", type=Path, required=True, metavar="FILE", help="of one face, not the enrolled one")
+    command.add_argument("--camera", required=True, metavar="ID", help="a whip: camera that is for this alone")
+    command.add_argument("--token-env", required=True, metavar="NAME", help="variable that holds its bearer token")
+    command.add_argument("--every", type=int, default=300, metavar="SECONDS", help="at least 120")
+    command.add_argument("--whip", metavar="URL", help="where ingest takes video; by default that of this machine")
+    command.add_argument("--ca", type=Path, metavar="FILE", help="certificate of the authority that signed ingest's")
+    command.add_argument("--http", metavar="HOST:PORT", help="where to answer /metrics, /livez and /readyz")
+    command.add_argument("--once", action="store_true", help="show once; it exits 1 unless the person was seen")
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:
@@ -205,6 +266,15 @@ async def _perform(arguments: argparse.Namespace) -> int:
             return await up.up(up.prepare(arguments.config, State(arguments.state), until_done=arguments.until_done))
         case "check":
             up.check(arguments.file)
+        case "cluster" if arguments.action != "declare":
+            cluster.init(arguments) if arguments.action == "init" else cluster.edge(arguments)
+        case "plan":
+            plan.show(arguments)
+        case "canary":
+            # WebRTC and models take a second to import, too.
+            from aegis.cli.canary import canary  # noqa: PLC0415
+
+            await canary(arguments)
         case "demo":
             return await demo.demo(State(arguments.state), once=arguments.once, whip=arguments.whip)
         case "models":

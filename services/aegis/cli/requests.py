@@ -39,9 +39,9 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @contextlib.asynccontextmanager
-async def connected(arguments: argparse.Namespace) -> AsyncIterator[Bus]:
-    """Connect to the running system as the person whose key file was given."""
-    config = State(arguments.state).bus_config(arguments.key)
+async def connected(arguments: argparse.Namespace, role: str = "operator") -> AsyncIterator[Bus]:
+    """Connect to the running system as the person whose key file was given; ``role`` is what the key is for."""
+    config = State(arguments.state).bus_config(arguments.key, role)
     _check_files(config)
     try:
         async with asyncio.timeout(CONNECT_SECONDS) as patience, Bus.connect(config, "cli") as bus:
@@ -95,6 +95,7 @@ async def camera(arguments: argparse.Namespace) -> None:
             loop=arguments.loop,
             transport=arguments.transport,
             token=os.environ.get(arguments.token_env or "", ""),
+            edge=arguments.edge,
         )
         if request.url.startswith("whip:") and not request.token:
             raise CommandError("a whip camera needs --token-env NAME, the variable that holds its bearer token", 2)

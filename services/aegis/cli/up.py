@@ -85,7 +85,7 @@ def prepare(config: Path, state: State, *, until_done: bool) -> Plan:
         raise CommandError(f"site key {site_key_file()}: {error.strerror}", 2) from None
     if problem := bus_server.check_store(state.directory):
         raise CommandError(f"the state directory cannot be used: {problem}; mend that, or give another --state", 2)
-    with _only_one(state):
+    with only_one(state):
         if mqtt:
             _check_port("mqtt", *mqtt, needed=True)
         _check_port("whip", whip.host, whip.port, needed=any(c.url.startswith("whip:") for c in site.cameras()))
@@ -114,7 +114,7 @@ async def up(plan: Plan, started: Callable[[Bus], Awaitable[None]] | None = None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     began = time.monotonic()
-    with _only_one(plan.state):
+    with only_one(plan.state):
         async with _bus(plan) as bus, _services(plan), _printing(plan, bus), _room(plan):
             stopping = asyncio.create_task(stop.wait())
             working = asyncio.create_task(_work(plan, bus, began, started))
@@ -190,7 +190,7 @@ async def _done(plan: Plan, bus: Bus) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _only_one(state: State) -> Iterator[None]:
+def only_one(state: State) -> Iterator[None]:
     """Hold the state directory, so that two systems never share one."""
     with (state.directory / "lock").open("w") as lock:
         try:

@@ -114,3 +114,9 @@ def broken(**changes: object) -> bytes:
 def test_what_is_no_event_is_refused_by_field(data: bytes, field: str) -> None:
     with pytest.raises(DecodeError, match=field):
         parse(data)
+
+
+def test_a_canary_in_one_line() -> None:
+    seen = dataclasses.replace(SIGHTING, canary=True, drill=True)
+    line = parse(cloudevents.dump(alerts.event(alerts.RAISED, "id1", seen))).line()
+    assert line.startswith(f"{clock(AT)} CANARY ALERT K7Q-2MX: ")

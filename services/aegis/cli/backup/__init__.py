@@ -1,0 +1,1 @@
+"""Backups: all streams that are kept, in one sealed file, and back from it."""
