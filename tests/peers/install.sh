@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the test peers that come from Debian, where this may be done: a GStreamer RTSP server, Chromium, Kannel, MQTT
-# clients, promtool and Node.js.
+# clients, iproute2, promtool and Node.js.
 set -u
 missing=""
 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' 2>/dev/null ||
@@ -9,7 +9,9 @@ missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 { [ -x /usr/sbin/bearerbox ] && [ -x /usr/lib/kannel/test/fakesmsc ]; } || missing="$missing kannel kannel-extras"
 command -v mosquitto_sub >/dev/null 2>&1 || missing="$missing mosquitto-clients"
+command -v turnserver >/dev/null 2>&1 || missing="$missing coturn"
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
 command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

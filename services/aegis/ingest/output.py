@@ -15,7 +15,7 @@ from aegis.contracts.cameras import CameraReport
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import CameraRecord, FrameCaptured
 from aegis.ingest.capture import Picture, encode
-from aegis.runtime import metrics
+from aegis.runtime import metrics, tracing
 from aegis.runtime.bus import Bus, BusUnavailableError, PayloadTooLargeError, RefusedError
 from aegis.runtime.leases import Lease
 from aegis.runtime.policy import Policy
@@ -121,7 +121,8 @@ class Output:
         self._sequence += 1
         subject = subjects.frame_captured(self.record.partition, self.record.id)
         try:
-            sent = await self._site.bus.publish(subject, codec.encode(message))
+            with tracing.started("ingest.frame", since=picture.captured_at, camera=self.record.id, bytes=len(jpeg)):
+                sent = await self._site.bus.publish(subject, codec.encode(message))
         except PayloadTooLargeError:  # a server with a smaller limit may have taken over
             self.drop("size")
             return

@@ -23,11 +23,11 @@ from pathlib import Path
 from aegis.contracts import codec
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import CameraRecord
-from aegis.ingest import core
+from aegis.ingest import core, turn
 from aegis.ingest.capture import Capture, CaptureError
 from aegis.ingest.output import Known, Output, Site
 from aegis.ingest.whip import Whip
-from aegis.runtime import metrics, sealing
+from aegis.runtime import certificates, metrics, sealing
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.leases import Lease, Leases
 from aegis.runtime.policy import Policy
@@ -51,6 +51,16 @@ class IngestSettings(ServiceSettings):
     whip_port: int = setting(8480, "Port of that; 0 picks a free one.", least=0, most=65535)
     whip_cert: Path | None = setting(None, "Certificate chain (PEM) with which it is served.")
     whip_key: Path | None = setting(None, "The certificate's key (PEM).")
+    whip_turn_urls: str = setting(
+        "",
+        "TURN servers that senders are told of, as `turn:HOST:PORT?transport=udp`; several with commas between.",
+    )
+    whip_turn_secret_file: Path | None = setting(
+        None, "The secret that those have as `static-auth-secret`; credentials for an hour are made with it."
+    )
+    edge: str = setting(
+        "", "Name of the edge at which this replica stands: it takes that edge's cameras and no others."
+    )
 
 
 class Cameras:
@@ -65,7 +75,8 @@ class Cameras:
         self.known: dict[str, Known] = {}
         self.policy = Policy(bus, reader, settings.run, self._policy_changed)
         self.mirror = Mirror(bus, "cameras", reader)
-        self.leases = Leases(bus, "ingest", settings.replica, self._hold, others=READERS)
+        self._edge = settings.edge
+        self.leases = Leases(bus, "ingest", settings.replica, self._hold, others=READERS, pool=self._edge)
         self.site = Site(bus, self.policy, settings.run, lambda: self._site_id, {})
         self._replica = settings.replica
 
@@ -95,7 +106,9 @@ class Cameras:
         """Take over what the bucket says now."""
         found: dict[str, Known] = {}
         for key, entry in self.mirror.entries.items():
-            camera = key.partition(".")[2]
+            _, camera, *edge = key.split(".")
+            if "".join(edge) != self._edge:
+                continue
             known = self.known.get(camera)
             if known is None or known.revision != entry.revision:
                 try:
@@ -184,10 +197,13 @@ async def build(context: Context[IngestSettings]) -> AsyncIterator[None]:
     settings = context.settings
     cameras = Cameras(context, sealing.load(settings.site_key_file))
     tls = _tls(settings)
-    whip = Whip(cameras.site, cameras.leases, cameras.find_whip)
+    relays = turn.load(settings.whip_turn_urls, settings.whip_turn_secret_file)
+    if settings.whip_cert is not None:
+        ends = certificates.ends(await asyncio.to_thread(settings.whip_cert.read_bytes))
+        metrics.CERTIFICATE_EXPIRES.labels("whip").set(ends)
+    whip = Whip(cameras.site, cameras.leases, cameras.find_whip, relays)
     context.health.busy = cameras.busy
     context.health.detail["cameras"] = cameras.site.status
-    metrics.LEASES.labels("ingest").set_function(lambda: len(cameras.leases.held))
     async with background() as start:
         start(cameras.policy.run())
         start(cameras.mirror.run(cameras.changed))

@@ -21,6 +21,7 @@ from aegis.ingest import core
 from aegis.ingest.decoding import BEAT_SECONDS
 from aegis.ingest.output import Known, Output, Site
 from aegis.ingest.sensing import small_of
+from aegis.ingest.turn import Turn
 from aegis.runtime.bus import BusUnavailableError, RefusedError
 from aegis.runtime.leases import Lease, Leases
 from aegis.vision.motion import Motion
@@ -37,7 +38,7 @@ CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
-    "Access-Control-Expose-Headers": "Location",
+    "Access-Control-Expose-Headers": "Location, Link",
     "Accept-Post": SDP,
 }
 PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
@@ -74,8 +75,9 @@ class _RefusedError(Exception):
 class Whip:
     """The server. ``find`` gives a camera that delivers by itself, if there is one of that name."""
 
-    def __init__(self, site: Site, leases: Leases, find: Callable[[str], Known | None]) -> None:
+    def __init__(self, site: Site, leases: Leases, find: Callable[[str], Known | None], turn: Turn) -> None:
         self._site = site
+        self._turn = turn
         self._leases = leases
         self._find = find
         self._sessions: dict[str, _Session] = {}
@@ -89,7 +91,7 @@ class Whip:
         app.add_routes(
             [
                 web.post("/whip/{camera}", self._offer),
-                web.options("/whip/{camera}", self._options),
+                web.options("/whip/{camera}", self._servers),
                 web.delete("/whip/{camera}/{session}", self._delete),
                 web.options("/whip/{camera}/{session}", self._options),
                 web.get("/camera/{camera}", self._page),
@@ -119,6 +121,20 @@ class Whip:
     async def _options(self, _: web.Request) -> web.Response:
         return web.Response(status=204, headers=CORS)
 
+    async def _servers(self, request: web.Request) -> web.Response:
+        """Tell of the TURN servers before the offer, as browsers need it. A preflight has no token and is told none."""
+        response = web.Response(status=204, headers=CORS)
+        if "Authorization" in request.headers:
+            try:
+                self._tell_turn(response, self._authorise(request))
+            except _RefusedError as refused:
+                return _refusal(refused)
+        return response
+
+    def _tell_turn(self, response: web.Response, known: Known) -> None:
+        for link in self._turn.links(known.record.id, time.time()):
+            response.headers.add("Link", link)
+
     async def _page(self, _: web.Request) -> web.Response:
         # The page is the same for every name, so that it tells nobody which cameras there are.
         nonce = secrets.token_urlsafe(16)
@@ -140,7 +156,9 @@ class Whip:
             return _refusal(refused)
         location = {"Location": f"/whip/{camera}/{session.identity}"}
         answer = session.peer.localDescription.sdp
-        return web.Response(status=201, text=answer, content_type=SDP, headers=CORS | location)
+        response = web.Response(status=201, text=answer, content_type=SDP, headers=CORS | location)
+        self._tell_turn(response, known)
+        return response
 
     async def _delete(self, request: web.Request) -> web.Response:
         try:

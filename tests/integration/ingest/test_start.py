@@ -8,7 +8,7 @@ from tests.bus import until
 from tests.integration.ingest.conftest import System
 
 
-async def _refusal(system: System, **settings: str) -> str:
+async def refusal(system: System, **settings: str) -> str:
     process = system.start(**settings)
     try:
         await asyncio.to_thread(process.wait, 15)
@@ -29,16 +29,16 @@ async def test_a_taken_port(system: System, whip_needed: bool) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         if whip_needed:
-            assert f"AEGIS_WHIP_PORT={port}" in await _refusal(system, whip_port=port)
+            assert f"AEGIS_WHIP_PORT={port}" in await refusal(system, whip_port=port)
         else:
             async with system.ingest(whip_port=port):
                 await until(lambda: _says(system, f"AEGIS_WHIP_PORT={port}"), "it runs and says why WHIP does not")
 
 
 async def test_beyond_loopback_by_tls_only(system: System) -> None:
-    assert "set AEGIS_WHIP_CERT and AEGIS_WHIP_KEY" in await _refusal(system, whip_host="0.0.0.0")
-    assert "cannot be used" in await _refusal(system, whip_host="0.0.0.0", whip_cert="/no.pem", whip_key="/no.key")
-    assert "AEGIS_SITE_KEY_FILE is not set" in await _refusal(system, site_key_file="")
+    assert "set AEGIS_WHIP_CERT and AEGIS_WHIP_KEY" in await refusal(system, whip_host="0.0.0.0")
+    assert "cannot be used" in await refusal(system, whip_host="0.0.0.0", whip_cert="/no.pem", whip_key="/no.key")
+    assert "AEGIS_SITE_KEY_FILE is not set" in await refusal(system, site_key_file="")
 
 
 async def _says(system: System, words: str) -> bool:

@@ -53,7 +53,7 @@ async def _listens(system: System) -> bool:
     return str((await system.status())["detail"].get("whip", "")).startswith("http://127.0.0.1:")
 
 
-def _chromium(url: str, directory: Path) -> subprocess.Popen[bytes]:
+def chromium(url: str, directory: Path) -> subprocess.Popen[bytes]:
     with (directory / "chromium.log").open("wb") as log:
         command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={directory / 'profile'}", url]
         return subprocess.Popen(command, stdout=log, stderr=log)
@@ -205,7 +205,7 @@ async def test_chromium_publishes_through_the_page(system: System, address: str,
         page = await response.text()
     assert "://" not in page, "the page needs nothing from elsewhere"
     url = f"{address}/camera/phone#token=tok+en%204711/geheim&start"
-    browser = _chromium(url, tmp_path)
+    browser = chromium(url, tmp_path)
     try:
         await system.told("phone", "online", patience=40)
         await system.delivers("phone", 5)
