@@ -81,7 +81,12 @@ def _holds(expression: Manifest, labels: Labels) -> bool:
 
 def _has_port(rule: Manifest, wanted: tuple[int, str], protocol: str) -> bool:
     ports = rule.get("ports", [])
-    return not ports or any(p.get("port") in wanted and p.get("protocol", "TCP") == protocol for p in ports)
+    number = wanted[0]
+    return not ports or any(
+        (p.get("port") in wanted or ("endPort" in p and p["port"] <= number <= p["endPort"]))
+        and p.get("protocol", "TCP") == protocol
+        for p in ports
+    )
 
 
 def _is(peer: Manifest, place: Place) -> bool:

@@ -11,7 +11,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -37,16 +37,16 @@ def _free_ports() -> Iterator[int]:
 class BusCluster:
     """All servers of one overlay's StatefulSet."""
 
-    def __init__(self, manifests: tuple[Manifest, ...], folder: Path) -> None:
+    def __init__(self, manifests: tuple[Manifest, ...], folder: Path, secrets: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self._spec = the(manifests, "StatefulSet", "nats")["spec"]
         self._container = containers(self._spec["template"])[0]
         self._files: dict[str, str] = the(manifests, "ConfigMap", self._config_map())["data"]
-        self._environ = given.environment(manifests, self._container)
+        self._environ = given.environment(manifests, self._container, secrets or {})
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self.size: int = self._spec["replicas"]
         free = _free_ports()
-        self.ports = [{port: next(free) for port in (4222, 6222, 8222, 7422)} for _ in range(self.size)]
+        self.ports = [{port: next(free) for port in (4222, 6222, 8222, 7422, 8883)} for _ in range(self.size)]
         certificates.issue(folder, "server", ["localhost"])
         for ours, theirs in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("ca.pem", "ca.crt")):
             (folder / theirs).write_bytes((folder / ours).read_bytes())

@@ -2,6 +2,8 @@
 
 import functools
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from tests.conftest import ROOT
 from tests.deploy.rendering import Manifest, the
@@ -15,14 +17,22 @@ def image() -> dict[str, str]:
     return dict(pair.split("=", 1) for line in lines for pair in line.replace("\\\n", " ").split())
 
 
-def environment(manifests: tuple[Manifest, ...], container: Manifest) -> dict[str, str]:
-    """Give the variables that a container sets; what only the cluster knows stands as its field's name."""
+def environment(
+    manifests: tuple[Manifest, ...], container: Manifest, secrets: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Give the variables that a container sets.
+
+    What only the cluster knows stands as its field's name, unless ``secrets`` has it by the variable's.
+    """
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
         if "configMapRef" in source:
             found |= the(manifests, "ConfigMap", source["configMapRef"]["name"])["data"]
     for variable in container.get("env", []):
-        found[variable["name"]] = str(variable["value"]) if "value" in variable else next(iter(variable["valueFrom"]))
+        name = variable["name"]
+        text = str(variable["value"]) if "value" in variable else secrets.get(name, next(iter(variable["valueFrom"])))
+        # As the kubelet does it: from what stands above.
+        found[name] = re.sub(r"\$\((\w+)\)", lambda other: found.get(other[1], other[0]), text)
     return found
 
 

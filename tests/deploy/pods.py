@@ -10,6 +10,8 @@ from aegis.runtime.service import STOP_SECONDS
 USER = 10001
 LAME_DUCK = 120.0
 """Seconds, where nats-server is told nothing else."""
+ADDED = {"coturn": ["NET_BIND_SERVICE"]}
+"""What a container keeps of the capabilities, where its image's program does not start without."""
 LONG_RUNNING = ("Deployment", "StatefulSet", "DaemonSet")
 
 
@@ -58,7 +60,8 @@ def _container(container: Manifest) -> Iterator[str]:
         yield "may become more than it is"
     if context.get("readOnlyRootFilesystem") is not True:
         yield "may write to its image"
-    if context.get("capabilities") != {"drop": ["ALL"]}:
+    added = {"add": ADDED[container["name"]]} if container["name"] in ADDED else {}
+    if context.get("capabilities") != {"drop": ["ALL"], **added}:
         yield "keeps capabilities"
     if context.get("runAsUser", USER) != USER:
         yield "runs as another user than the pod's"

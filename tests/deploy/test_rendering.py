@@ -22,7 +22,7 @@ from tests.deploy.rendering import (
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 TAGS = {"dev": "aegis:dev"}
-OTHERS = {"exporter": "natsio/prometheus-nats-exporter"}
+OTHERS = {"exporter": "natsio/prometheus-nats-exporter", "coturn": "coturn/coturn"}
 """Images of others, by the container: those that components bring."""
 
 
@@ -40,7 +40,8 @@ def test_every_container_is_of_the_one_image_with_a_tag(what: tuple[str, ...]) -
             if container["name"] in OTHERS:
                 assert (image, bool(tag)) == (OTHERS[container["name"]], True), name
             else:
-                assert container["image"] == expected, name
+                variant = "-cuda" if "nvidia.com/gpu" in container["resources"].get("limits", {}) else ""
+                assert container["image"] == expected.replace("aegis:", f"aegis{variant}:"), name
 
 
 @pytest.mark.parametrize("what", everything(), ids=named)

@@ -137,8 +137,8 @@ def test_faces_are_found_without_the_site_key_and_the_site_file_is_where_it_is_n
 
 
 def test_the_bus_knows_every_key_that_init_makes_and_no_other() -> None:
-    accounts = the(overlay("production"), "ConfigMap", "nats")["data"]["accounts.conf"]
-    assert sorted(re.findall(r"\$AEGIS_NKEY_\w+", accounts)) == sorted(
+    files = "".join(the(overlay("production"), "ConfigMap", "nats")["data"].values())
+    assert sorted(re.findall(r"\$AEGIS_NKEY_\w+", files)) == sorted(
         f"${topology.key_variable(role)}" for role in cluster.KEYS
     )
     assert set(SERVICES) <= set(topology.ROLES)
