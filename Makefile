@@ -18,7 +18,7 @@ PIP_CONF ?= $(firstword $(wildcard $(HOME)/.config/pip/pip.conf /etc/pip.conf))
 PIP_SECRET := --secret id=pip,src=$(PIP_CONF)
 TRIED_BASE := localhost/aegis-base:trixie
 
-.PHONY: run test soak setup models tools check image image-test lock bench clean
+.PHONY: run test soak chaos setup models tools check image image-test lock bench clean
 
 run: setup  ## the demonstration: a drill on this machine; WHIP=ADDRESS:8480 lets phones in
 	$(BIN)/aegis demo --state var/demo $(if $(WHIP),--whip $(WHIP))
@@ -28,6 +28,9 @@ test: setup tools check  ## every check and every test
 
 soak: setup tools  ## a thousand alerts through every channel while notify and the bus are killed
 	AEGIS_STORM_ALERTS=1000 $(BIN)/pytest --timeout 0 --log-cli-level WARNING tests/integration/notify/test_storm.py
+
+chaos: setup tools  ## an hour of faults on a cluster of this machine (root); AEGIS_CHAOS_SECONDS, AEGIS_CHAOS_SEED
+	$(BIN)/python -m tests.cluster.chaos
 
 setup: $(INSTALLED) models
 

@@ -72,6 +72,7 @@ class MailServer:
     tls: Literal["none", "starttls", "implicit"] = "none"
     certificate: Certificate | None = None
     login: tuple[str, str] | None = None
+    host: str = "127.0.0.1"
     port: int = 0
     mails: list[tuple[str, EmailMessage]] = field(default_factory=list)
     """Recipient and mail, in the order in which they were taken."""
@@ -101,7 +102,7 @@ class MailServer:
             )
 
         listening = context if self.tls == "implicit" else None
-        self._server = await loop.create_server(session, "127.0.0.1", self.port, ssl=listening)
+        self._server = await loop.create_server(session, self.host, self.port, ssl=listening)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -39,6 +39,7 @@ class WebhookReceiver:
     """Those that were answered with success."""
     hold: asyncio.Event | None = None
     """Until it is set, nobody is answered."""
+    host: str = "127.0.0.1"
     port: int = 0
     _runner: web.AppRunner | None = None
 
@@ -47,7 +48,7 @@ class WebhookReceiver:
         app.router.add_post("/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, self.host, self.port).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -56,7 +57,7 @@ class WebhookReceiver:
             self._runner = None
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     def at(self, path: str) -> list[Received]:
         return [request for request in self.received if request.path == path]

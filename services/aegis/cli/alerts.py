@@ -90,6 +90,6 @@ async def find(bus: Bus, reference: str) -> Sighting:
 async def would_have_alerted(bus: Bus, since: float) -> Counter[str]:
     """Count by category the alerts that a site in shadow would have raised since a time, as far as they are kept."""
     kept = events.read(bus, subjects.SHADOW, "cli", DeliverPolicy.ALL, to_end=True)
-    seen = [e.sighting async for e in kept if e.type == WOULD_RAISE and e.sighting]
+    seen = [e.sighting async for e in kept if e.type == WOULD_RAISE and e.sighting and not e.sighting.canary]
     # One that was raised again because its category became more severe is still one alert.
     return Counter({one.alert: one.category for one in seen if one.raised_at >= since}.values())

@@ -58,12 +58,16 @@ def clock(seconds: float) -> str:
         return "--:--:--"
 
 
+def mark(seen: Sighting) -> str:
+    """Give the word that stands before all that is said of an alert that is none; empty for others."""
+    return "CANARY " if seen.canary else "DRILL " if seen.drill else ""
+
+
 def _alert_line(kind: str, seen: Sighting) -> str:
     word = ALERT_WORDS[kind]
-    drill = "DRILL " if seen.drill else ""
     who = f"{seen.person} ({seen.category}, {seen.severity.value})"
     sure = f"score {seen.score:.2f} of {seen.threshold:.2f} needed, {seen.looks} look{'s' if seen.looks > 1 else ''}"
-    return f"{clock(seen.captured_at)} {drill}{word} {seen.reference}: {who} at {seen.camera_name}, {sure}"
+    return f"{clock(seen.captured_at)} {mark(seen)}{word} {seen.reference}: {who} at {seen.camera_name}, {sure}"
 
 
 def update_words(kind: str, state: AlertState, by: str, reason: str, step: int) -> str:

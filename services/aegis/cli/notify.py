@@ -8,7 +8,7 @@ from typing import Any
 
 from aegis.cli.alerts import find
 from aegis.cli.errors import CommandError
-from aegis.cli.events import clock
+from aegis.cli.events import clock, mark
 from aegis.cli.requests import ask, connected, table
 from aegis.contracts import subjects
 from aegis.contracts.deliveries import DeliveryState, ExplainAlert, SendTest, StartDrill
@@ -79,8 +79,7 @@ async def _explain(bus: Bus, arguments: argparse.Namespace) -> None:
         print(json.dumps(said, indent=2))
         return
     by = f" by {said['by']}" if said["by"] else ""
-    drill = "DRILL " if seen.drill else ""
-    print(f"{drill}{seen.reference}: raised {clock(seen.raised_at)}, now {said['state'].replace('-', ' ')}{by}")
+    print(f"{mark(seen)}{seen.reference}: raised {clock(seen.raised_at)}, now {said['state'].replace('-', ' ')}{by}")
     for line in table((("person", "by", "to", "step", "what became of it"), *_rows(said))):
         print(line)
 

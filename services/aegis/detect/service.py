@@ -21,7 +21,7 @@ from aegis.contracts import codec, subjects
 from aegis.contracts.messages import FacesDetected, FrameCaptured, LookFound, LookRequested
 from aegis.detect.core import CameraLooks, Seen, Slots
 from aegis.detect.finder import Finder
-from aegis.runtime import metrics
+from aegis.runtime import metrics, tracing
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
 from aegis.runtime.faces import DETECTOR, FRAME_WIDTH
@@ -53,6 +53,9 @@ class DetectSettings(ServiceSettings):
         least=160,
         most=1920,
     )
+    edge: str = setting(
+        "", "Name of the edge at which this replica stands: it takes that edge's cameras and no others."
+    )
 
 
 class Detect:
@@ -69,17 +72,21 @@ class Detect:
         self._partitions: dict[str, Lease] = {}
         self._cameras: dict[str, tuple[Lease, int, CameraLooks]] = {}
         self._working = False
+        self._sending: dict[str, asyncio.Task[None]] = {}
         self.policy = Policy(bus, f"detect-{replica}", context.settings.run)
-        self.leases = Leases(bus, "detect", replica, self._hold)
+        self._edge = context.settings.edge
+        self.leases = Leases(bus, "detect", replica, self._hold, pool=self._edge)
         self._records = Mirror(bus, "cameras", f"detect-{replica}")
-        metrics.LEASES.labels("detect").set_function(lambda: len(self._partitions))
-        context.health.busy = lambda: len(self._slots) + self._working + sum(c[2].live for c in self._cameras.values())
+        context.health.busy = lambda: (
+            len(self._slots) + self._working + len(self._sending) + sum(c[2].live for c in self._cameras.values())
+        )
 
     async def follow_cameras(self) -> None:
         """Share the partitions in which there are cameras; a camera's key begins with its partition."""
 
         async def changed() -> None:
-            self.leases.want({key.split(".")[0] for key in self._records.entries})
+            keys = (key.split(".") for key in self._records.entries)
+            self.leases.want({partition for partition, _, *edge in keys if "".join(edge) == self._edge})
 
         await self._records.run(changed)
 
@@ -107,12 +114,17 @@ class Detect:
 
     async def work(self) -> None:
         """Serve the cameras in turn, for ever."""
+        async with asyncio.TaskGroup() as sends:
+            await self._work(sends)
+
+    async def _work(self, sends: asyncio.TaskGroup) -> None:
         tended = time.monotonic()
         while True:
             message = self._slots.take()
             if message is not None:
                 self._working = True
-                await self._process(message)
+                with tracing.continued("detect.frame", message):
+                    await self._process(message, sends)
                 self._working = False
                 if time.monotonic() - tended > IDLE_SECONDS:
                     # One camera's frames must not keep another's last faces in memory; one this old may still come.
@@ -126,26 +138,46 @@ class Detect:
             except TimeoutError:
                 self._idle(time.time())
 
-    async def _process(self, message: Msg) -> None:
+    async def _process(self, message: Msg, sends: asyncio.TaskGroup) -> None:
         frame = await self._context.read(FrameCaptured, message)
         partition, camera = message.subject.split(".")[-2:]
         lease = self._partitions.get(partition)
         if frame is None or lease is None:
             return
+        tracing.note(camera=camera)
         if reason := self._refusal(frame, camera, lease):
+            tracing.note(refused=reason)
             metrics.FRAMES_DROPPED.labels(camera, reason).inc()
             return
         looks = self._looks_of(frame, lease)
         loop = asyncio.get_running_loop()
-        seen = await loop.run_in_executor(self._worker, self._see, frame, looks)
+        with tracing.step("detect.find"):
+            seen = await loop.run_in_executor(self._worker, self._see, frame, looks)
         if seen is None:
             await self._context.dead_letter(message, "its picture cannot be decoded")
             return
         metrics.FRAMES_PROCESSED.labels(camera).inc()
         metrics.FRAME_AGE.observe(time.time() - frame.captured_at)
         metrics.TRACKS.set(sum(c[2].live for c in self._cameras.values()))
-        if seen.looks and lease.valid and self.policy.processing:
-            await self._send(partition, frame, lease, seen)
+        if seen.looks:
+            tracing.note(looks=len(seen.looks))
+            await self._in_turn(camera)
+            if lease.valid and self.policy.processing:
+                task = sends.create_task(self._send(partition, frame, lease, seen))
+                self._sending[camera] = task
+                task.add_done_callback(lambda done: self._sent(camera, done))
+
+    async def _in_turn(self, camera: str) -> None:
+        """Wait until a camera's looks before are stored: they keep their order, and no other camera waits for them.
+
+        A bus that is slow, or whose stream has no leader, thus takes frame rate from nobody but whom it must.
+        """
+        if sending := self._sending.get(camera):
+            await asyncio.wait({sending})
+
+    def _sent(self, camera: str, task: asyncio.Task[None]) -> None:
+        if self._sending.get(camera) is task:
+            del self._sending[camera]
 
     def _refusal(self, frame: FrameCaptured, camera: str, lease: Lease) -> str:
         if not self.policy.processing:
@@ -200,7 +232,9 @@ class Detect:
         if kept is None:
             return codec.encode(LookFound(problem="its picture is forgotten"))
         loop = asyncio.get_running_loop()
-        return codec.encode(await loop.run_in_executor(self._worker, self._finder.picture, kept))
+        with tracing.continued("detect.picture", message, camera=asked.camera):
+            found = await loop.run_in_executor(self._worker, self._finder.picture, kept)
+        return codec.encode(found)
 
     def _idle(self, until: float) -> None:
         """End the tracks of cameras that sent nothing of late, all of whose frames up to ``until`` have come."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from aegis.contracts import codec, subjects
 from aegis.contracts.messages import EmbeddedLook, FacesDetected, FacesEmbedded, Look
-from aegis.runtime import metrics
+from aegis.runtime import metrics, tracing
 from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
 from aegis.runtime.consumers import consume
 from aegis.runtime.faces import embed
@@ -53,6 +53,7 @@ class EmbedSettings(ServiceSettings):
 class Batch:
     """Messages that are embedded together, with what was read from each."""
 
+    taken_at: float
     messages: list[tuple[Msg, FacesDetected]]
 
     @property
@@ -78,7 +79,8 @@ class Embed:
             while True:
                 messages = await consumer.next()
                 self._in_hand = len(messages)
-                batch = Batch([(m, faces) for m in messages if (faces := await self._accept(m)) is not None])
+                now = time.time()
+                batch = Batch(now, [(m, faces) for m in messages if (faces := await self._accept(m)) is not None])
                 if batch.messages:
                     await self._embed(batch)
                 self._in_hand = 0
@@ -106,8 +108,11 @@ class Embed:
         loop = asyncio.get_running_loop()
         vectors = iter(await loop.run_in_executor(self._worker, self._run, looks))
         metrics.EMBEDDED.inc(len(looks))
+        now = time.time()
+        for look in looks:
+            metrics.LOOK_AGE.observe(now - look.seen_at)
         await asyncio.gather(
-            *(self._send(m, faces, [next(vectors) for _ in faces.looks]) for m, faces in batch.messages)
+            *(self._send(batch, m, faces, [next(vectors) for _ in faces.looks]) for m, faces in batch.messages)
         )
 
     def _run(self, looks: list[Look]) -> list[NDArray[np.float32]]:
@@ -118,7 +123,7 @@ class Embed:
             vectors.extend(embed(self._model, chips))
         return vectors
 
-    async def _send(self, message: Msg, faces: FacesDetected, vectors: list[NDArray[np.float32]]) -> None:
+    async def _send(self, batch: Batch, message: Msg, faces: FacesDetected, vectors: list[NDArray[np.float32]]) -> None:
         partition = subjects.partition_of(message.subject)
         looks = tuple(
             EmbeddedLook(
@@ -142,11 +147,16 @@ class Embed:
         )
         subject = subjects.face_embedded(partition, faces.camera)
         identity = f"{faces.camera}.{faces.lease}.{message.metadata.sequence.stream}"
-        try:
-            await self._context.bus.store(subject, codec.encode(embedded), message_id=identity, patience=STORE_SECONDS)
-            await message.ack()
-        except (BusUnavailableError, RefusedError) as error:
-            log.warning("vectors lost: %s", error)
+        beside = (other for other, _ in batch.messages if other is not message)
+        payload = codec.encode(embedded)
+        with tracing.continued(
+            "embed.looks", message, since=batch.taken_at, beside=beside, camera=faces.camera, looks=len(looks)
+        ):
+            try:
+                await self._context.bus.store(subject, payload, message_id=identity, patience=STORE_SECONDS)
+                await message.ack()
+            except (BusUnavailableError, RefusedError) as error:
+                log.warning("vectors lost: %s", error)
 
 
 @contextlib.asynccontextmanager

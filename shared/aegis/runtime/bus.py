@@ -3,7 +3,7 @@
 =====================================================================  ==========================================
 what nats-py does                                                      what is done here
 =====================================================================  ==========================================
-its size check forgets headers, and the server then closes for good    :meth:`Bus._check_size`; ``closed`` ends
+its size check forgets headers, and the server then closes for good    :meth:`Bus._headers`; ``closed`` ends
                                                                        the process
 it buffers 2 MB while disconnected and sends it later                  frames are dropped, durable messages wait
                                                                        and carry an id that makes a repeat harmless
@@ -30,6 +30,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header, RawStreamMsg
 
+from aegis.runtime import tracing
 from aegis.runtime.bus_connection import BusConfig, connect_patiently
 
 __all__ = ["Bus", "BusConfig", "BusUnavailableError", "ConflictError", "Msg", "PayloadTooLargeError", "RefusedError"]
@@ -41,6 +42,8 @@ PULL_SECONDS = 10.0
 CLOSE_SECONDS = 1.5
 SUBSCRIBE_SECONDS = 1.0
 WRONG_LAST_SEQUENCE = (10071, 10164)
+IN_PROCESS = 10158
+"""Another's message of the same id is being agreed on in the cluster; soon it is known what became of it."""
 CONCURRENT_REPLIES = 16
 
 
@@ -156,8 +159,7 @@ class Bus:
         """Send what is worthless when late. While the bus is away it is dropped and False is returned."""
         if not self.client.is_connected:
             return False
-        self._check_size(subject, payload, {})
-        await self.client.publish(subject, payload)
+        await self.client.publish(subject, payload, headers=self._headers(subject, payload, {}))
         return True
 
     async def store(
@@ -186,13 +188,13 @@ class Bus:
             sent[Header.MSG_ID.value] = message_id
         if expected_last is not None:
             sent[Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value] = str(expected_last)
-        self._check_size(subject, payload, sent)
+        traced = self._headers(subject, payload, sent)
         deadline = time.monotonic() + patience
         problem = "not connected"
         while (left := deadline - time.monotonic()) > 0:
             if self.client.is_connected:
                 try:
-                    reply = await self.client.request(subject, payload, timeout=min(2.0, left), headers=sent or None)
+                    reply = await self.client.request(subject, payload, timeout=min(2.0, left), headers=traced)
                     return _sequence(subject, reply.data)
                 except (nats.errors.Error, ssl.SSLError, OSError, TimeoutError, _TryAgainError) as error:
                     problem = str(error) or type(error).__name__
@@ -207,13 +209,13 @@ class Bus:
             PayloadTooLargeError: it can never be sent.
 
         """
-        self._check_size(subject, payload, {})
+        headers = self._headers(subject, payload, {})
         deadline = time.monotonic() + patience
         problem = "not connected"
         while (left := deadline - time.monotonic()) > 0:
             if self.client.is_connected:
                 try:
-                    return (await self.client.request(subject, payload, timeout=left)).data
+                    return (await self.client.request(subject, payload, timeout=left, headers=headers)).data
                 except nats.errors.NoRespondersError:
                     problem = "no service listens there"
                 except (nats.errors.Error, OSError, TimeoutError) as error:
@@ -239,7 +241,6 @@ class Bus:
             async with room:
                 reply = await answer(message)
             if reply is not None and message.reply:
-                self._check_size(message.reply, reply, {})
                 await self.publish(message.reply, reply)
 
         async def handle(message: Msg) -> None:
@@ -259,12 +260,21 @@ class Bus:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise BusUnavailableError(f"{subject} could not be read: {str(error) or type(error).__name__}") from None
 
-    def _check_size(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
-        size = len(payload)
-        if headers:
-            size += len(b"NATS/1.0\r\n\r\n") + sum(len(f"{k}: {v}\r\n".encode()) for k, v in headers.items())
-        if size > self.max_payload:
+    def _headers(self, subject: str, payload: bytes, headers: dict[str, str]) -> dict[str, str] | None:
+        """Give the headers to send, with the trace's where it fits; PayloadTooLargeError where the rest does not."""
+        traced = headers | tracing.header()
+        if _size(payload, traced) <= self.max_payload:
+            return traced or None
+        if (size := _size(payload, headers)) > self.max_payload:
             raise PayloadTooLargeError(subject, size, self.max_payload)
+        return headers or None
+
+
+def _size(payload: bytes, headers: Mapping[str, str]) -> int:
+    size = len(payload)
+    if headers:
+        size += len(b"NATS/1.0\r\n\r\n") + sum(len(f"{k}: {v}\r\n".encode()) for k, v in headers.items())
+    return size
 
 
 class _TryAgainError(Exception):
@@ -278,7 +288,7 @@ def _sequence(subject: str, reply: bytes) -> int:
         return int(answer["seq"])
     if error.get("err_code") in WRONG_LAST_SEQUENCE:
         raise ConflictError(f"{subject}: {error.get('description')}")
-    if error.get("code") == 503:  # noqa: PLR2004 - the API's own "not now"
+    if error.get("code") == 503 or error.get("err_code") == IN_PROCESS:  # noqa: PLR2004 - the API's own "not now"
         raise _TryAgainError(error.get("description"))
     raise RefusedError(f"{subject}: {error.get('description')}")
 

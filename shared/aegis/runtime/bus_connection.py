@@ -9,8 +9,12 @@ from pathlib import Path
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
 log = logging.getLogger(__name__)
+
+GOODBYE_SECONDS = 0.5
+"""How long TLS may say goodbye to a server: one that is paused or cut off never answers, and TLS would wait 30 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,7 @@ async def connect_patiently(client: Client, config: BusConfig, name: str, callba
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": 0.2,
         "connect_timeout": 2,
-        "ping_interval": 5,
+        "ping_interval": 2,
         "max_outstanding_pings": 2,
         **callbacks,
     }
@@ -55,4 +59,22 @@ async def connect_patiently(client: Client, config: BusConfig, name: str, callba
             await asyncio.sleep(0.2)
         else:
             client.options |= {option: options.get(option, True) for option in limited}
+            _leave_at_once(client)
             return
+
+
+def _leave_at_once(client: Client) -> None:
+    """Have it not wait long for a server's good-bye; its transport stays the same over reconnections."""
+    transport = client._transport  # noqa: SLF001 - there is no public way
+    assert isinstance(transport, TcpTransport)  # noqa: S101 - our addresses are no WebSockets
+    wait_closed = transport.wait_closed
+
+    async def closed() -> None:
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await wait_closed()
+        except TimeoutError:
+            if transport._io_writer is not None:  # noqa: SLF001
+                transport._io_writer.transport.abort()  # noqa: SLF001
+
+    transport.wait_closed = closed  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
@@ -14,11 +15,16 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from aegis.runtime import clock, metrics
 from aegis.runtime.bus import PULL_SECONDS, Bus
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 0.5
+HEARTBEAT_SECONDS = 1.0
+"""How often a consumer that has nothing to give says that it is there."""
+SILENT_SECONDS = 2.5
+"""A consumer of which nothing was heard for so long is gone, with the server of a cluster that had it."""
 GONE = ("404", "409", "503")
 
 
@@ -40,7 +46,10 @@ class Consumer:
         """None when the connection was lost, or is back."""
         self._generation = 0
         self._asked_until = 0.0
+        self._heard = 0.0
         self._outstanding = 0
+        self._queued = 0
+        self._backlog_to = 0
         # A reader of events goes on behind the last one; a reader of the newest of each subject begins again.
         self._resumes = config.durable_name is None and config.deliver_policy in (DeliverPolicy.ALL, DeliverPolicy.NEW)
         self._read_to: int | None = None
@@ -65,11 +74,12 @@ class Consumer:
                     return []
                 continue
             await self._ask()
-            left = self._asked_until - time.monotonic()
-            if deadline is not None:
-                left = min(left, deadline - time.monotonic())
-            message = await self._receive(max(0.01, left))
+            ends = (self._asked_until, self._heard + SILENT_SECONDS, math.inf if deadline is None else deadline)
+            message = await self._receive(max(0.01, min(ends) - time.monotonic()))
             if message is None:
+                if self._arrived.empty() and time.monotonic() - self._heard >= SILENT_SECONDS:
+                    log.info("%s: the consumer is silent", self._stream)
+                    self.remake()
                 continue
             messages = [message]
             while len(messages) < self._batch and (more := self._waiting()) is not None:
@@ -85,6 +95,7 @@ class Consumer:
 
     async def close(self) -> None:
         self._bus.interrupts.discard(self._interrupt)
+        self._note_queue(0)
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error, OSError):
                 await self._subscription.unsubscribe()
@@ -105,6 +116,7 @@ class Consumer:
             info = await self._bus.client.jetstream(timeout=2).add_consumer(self._stream, config)
             self._name = info.name
             self.backlog = info.num_pending or 0
+            self._backlog_to = (info.delivered.consumer_seq if info.delivered else 0) + self.backlog
             if self._read_to is None and info.delivered is not None:
                 self._read_to = info.delivered.stream_seq
             self._inbox = self._bus.client.new_inbox()
@@ -125,10 +137,15 @@ class Consumer:
     async def _ask(self) -> None:
         if self._outstanding > 0 and time.monotonic() < self._asked_until:
             return
-        request = {"batch": self._batch, "expires": int(PULL_SECONDS * 1e9)}
+        request = {
+            "batch": self._batch,
+            "expires": int(PULL_SECONDS * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9),
+        }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
         self._outstanding = self._batch
-        self._asked_until = time.monotonic() + PULL_SECONDS + GRACE_SECONDS
+        self._heard = time.monotonic()
+        self._asked_until = self._heard + PULL_SECONDS + GRACE_SECONDS
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._bus.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 
@@ -150,10 +167,13 @@ class Consumer:
 
     def _sort(self, message: Msg) -> Msg | None:
         """Take note of a status message; give any other."""
+        self._heard = time.monotonic()
         status = (message.headers or {}).get("Status") if not message.data else None
         if status is None:
             self._outstanding -= 1
+            self._note(message)
             return message
+        self._note_queue(0)
         if status != "100":
             self._outstanding = 0
         if status in GONE and status != "404":
@@ -162,6 +182,20 @@ class Consumer:
                 log.info("%s: the consumer is gone (%s %s)", self._stream, status, description)
                 self.remake()
         return None
+
+    def _note(self, message: Msg) -> None:
+        """Note what waits behind a message, and the bus's clock if it came as soon as it was stored."""
+        about = message.metadata
+        self._note_queue(about.num_pending)
+        first = about.num_delivered == 1 and about.sequence.consumer > self._backlog_to
+        if first and about.num_pending == 0:
+            clock.note(about.timestamp)
+
+    def _note_queue(self, waiting: int) -> None:
+        if self._config.durable_name is not None:
+            # Match has a consumer for each partition on one stream.
+            metrics.QUEUE_WAITING.labels(self._stream).inc(waiting - self._queued)
+            self._queued = waiting
 
 
 @contextlib.asynccontextmanager

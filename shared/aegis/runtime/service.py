@@ -25,7 +25,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from aegis.contracts import codec, subjects
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import DeadLetter
-from aegis.runtime import logs, memory, metrics, sealing, tasks, topology
+from aegis.runtime import logs, memory, metrics, sealing, tasks, topology, trace_export, vitals
 from aegis.runtime.bus import Bus, BusConfig, Msg
 from aegis.runtime.settings import ServiceSettings, SettingsError, load
 
@@ -46,6 +46,8 @@ class Health:
     """What the probes and ``aegis status`` say of this process."""
 
     ready: bool = False
+    connected: Callable[[], bool] = lambda: False
+    """Whether the bus is there."""
     detail: dict[str, object] = field(default_factory=dict)
     busy: Callable[[], int] = lambda: 0
     """How much work is in hand: 0 when all that came in is through."""
@@ -151,7 +153,12 @@ async def _serve(service: Service[S], settings: S, config: BusConfig, stop: asyn
     health = Health()
     started = time.monotonic()
     ProcessCollector(registry=metrics.REGISTRY)
-    async with Bus.connect(config, f"{service.name}-{settings.replica}") as bus, _probes(settings, bus, health) as port:
+    async with (
+        probes(settings.http_host, settings.http_port, health) as port,
+        Bus.connect(config, f"{service.name}-{settings.replica}") as bus,
+    ):
+        health.connected = lambda: bus.connected
+        await vitals.note(bus, lambda: health.ready and bus.connected)
 
         async def status(_: Msg) -> bytes:
             answer = {
@@ -168,7 +175,10 @@ async def _serve(service: Service[S], settings: S, config: BusConfig, stop: asyn
             return json.dumps(answer).encode()
 
         await bus.serve(subjects.STATUS, status)
-        async with service.build(Context(service.name, settings, bus, health)):
+        async with (
+            trace_export.running(service.name, settings, bus),
+            service.build(Context(service.name, settings, bus, health)),
+        ):
             health.ready = True
             log.info("ready", extra={"port": port})
             ending = {asyncio.create_task(stop.wait()), asyncio.create_task(bus.closed.wait())}
@@ -199,14 +209,21 @@ async def background() -> AsyncIterator[Start]:
 
 
 @contextlib.asynccontextmanager
-async def _probes(settings: ServiceSettings, bus: Bus, health: Health) -> AsyncIterator[int]:
-    """Answer ``/livez``, ``/readyz`` and ``/metrics``; give the port."""
+async def probes(host: str, port: int, health: Health) -> AsyncIterator[int]:
+    """Answer ``/livez``, ``/readyz`` and ``/metrics``; give the port.
+
+    A process that waits for the bus lives and is not ready: starting it again would not bring the bus back.
+
+    Raises:
+        StartError: the address cannot be listened on.
+
+    """
 
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
-        good = health.ready and bus.connected
+        good = health.ready and health.connected()
         return web.Response(text="ok\n" if good else "not ready\n", status=200 if good else 503)
 
     async def exposition(_: web.Request) -> web.Response:
@@ -216,14 +233,12 @@ async def _probes(settings: ServiceSettings, bus: Bus, health: Health) -> AsyncI
     app.add_routes([web.get("/livez", live), web.get("/readyz", ready), web.get("/metrics", exposition)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, settings.http_host, settings.http_port)
+    site = web.TCPSite(runner, host, port)
     try:
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise StartError(
-            f"AEGIS_HTTP_PORT={settings.http_port} on {settings.http_host} cannot be used: {error.strerror}"
-        ) from None
+        raise StartError(f"AEGIS_HTTP_PORT={port} on {host} cannot be used: {error.strerror}") from None
     try:
         yield runner.addresses[0][1]
     finally:

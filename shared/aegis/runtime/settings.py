@@ -32,16 +32,20 @@ def setting(
     least: float = -math.inf,
     most: float = math.inf,
     choices: tuple[str, ...] = (),
+    schemes: tuple[str, ...] = (),
 ) -> Any:  # noqa: ANN401
     """Declare a field of a settings dataclass; ``doc`` says what choosing a value does."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "least": least, "most": most, "choices": choices})
+    limits = {"least": least, "most": most, "choices": choices, "schemes": schemes}
+    return dataclasses.field(default=default, metadata={"doc": doc, **limits})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """What every service is told."""
 
-    bus_url: str = setting("tls://127.0.0.1:4222", "Address of the NATS server, `tls://` or `nats://`.")
+    bus_url: str = setting(
+        "tls://127.0.0.1:4222", "Address of the NATS server, `tls://` or `nats://`; several with commas between."
+    )
     bus_ca: Path | None = setting(None, "Certificate of the authority that signed the server's. Required for TLS.")
     key_file: Path | None = setting(None, "This service's nkey seed: who it is on the bus, so what it may do.")
     replica: str = setting("0", "Name of this replica, unique within its service and stable over restarts.")
@@ -52,6 +56,14 @@ class ServiceSettings:
         "info", "From this level on, lines are logged.", choices=("debug", "info", "warning", "error")
     )
     log_file: Path | None = setting(None, "Log there (5 MB, three files) instead of to standard error.")
+    traces_url: str = setting(
+        "",
+        "Send traces there, by OTLP over HTTP: `http://collector:4318/v1/traces`. Nothing is traced without it.",
+        schemes=("http", "https"),
+    )
+    traces_share: float = setting(
+        0.001, "Share of all traces that is sent. Those of alerts are sent in any case.", least=0, most=1
+    )
 
 
 def variable(field_name: str) -> str:
@@ -102,4 +114,6 @@ def _parse(kind: Any, text: str, limits: Mapping[str, Any]) -> object:  # noqa: 
         return number
     if limits["choices"] and text not in limits["choices"]:
         raise ValueError(f"expected one of {', '.join(limits['choices'])}")
+    if limits["schemes"] and not text.startswith(tuple(f"{scheme}://" for scheme in limits["schemes"])):
+        raise ValueError(f"expected an address that begins with {' or '.join(f'{s}://' for s in limits['schemes'])}")
     return kind(text)

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import yaml
 
 from aegis.contracts.messages import AddCamera, SiteRecord, SiteState
+from aegis.contracts.subjects import MOST_EDGES
 from aegis.contracts.telling import Telling
 from aegis.runtime import site_addresses, site_categories, site_notify, site_telling
 from aegis.runtime.site_categories import Calibration
@@ -123,7 +124,7 @@ class SiteFile:
     def _cameras(self) -> tuple[AddCamera, ...]:
         found: dict[str, AddCamera] = {}
         for body in self._tree.maps("cameras", self._values.problems):
-            body.only("id", "url", "name", "fps", "loop", "transport", "token", problems=self._values.problems)
+            body.only("id", "url", "name", "fps", "loop", "transport", "token", "edge", problems=self._values.problems)
             identity = self._values.token(body, "id", "camera")
             if identity in found:
                 self._values.problem(body.line, f"camera {identity!r} stands twice")
@@ -143,7 +144,11 @@ class SiteFile:
                 loop=self._values.flag(body, "loop"),
                 transport=self._values.choice(body, "transport", ("tcp", "udp"), "tcp"),
                 token=token,
+                edge=self._values.token(body, "edge", "edge") if "edge" in body else "",
             )
+        edges = {camera.edge for camera in found.values() if camera.edge}
+        if len(edges) > MOST_EDGES:
+            self._values.problem(0, f"cameras: there can be {MOST_EDGES} edges, not {len(edges)}")
         return tuple(found.values())
 
     def _notify(self) -> NotifyConfig:
