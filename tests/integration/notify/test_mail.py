@@ -91,7 +91,9 @@ async def test_a_mail_over_starttls_with_both_faces_side_by_side(world: World, t
     await until(world.idle, "nothing is left to do")
     metrics = (await world.status())["metrics"]
     assert metrics['aegis_deliveries_total{channel="email",state="sent"}'] == 1
+    assert metrics['aegis_deliveries_total{channel="email",state="failed"}'] == 0, "it is there before it grows"
     assert metrics['aegis_delivery_latency_seconds_count{channel="email"}'] == 1
+    assert metrics['aegis_delivery_waiting_seconds{channel="email"}'] == 0
     assert GUARD not in world.log.read_text()
     assert "s3cret" not in world.log.read_text()
     assert await world.terminate() == 0
@@ -280,6 +282,7 @@ async def test_one_address_that_is_put_off_keeps_nobody_else_waiting(world: Worl
         return float(metrics.get('aegis_deliveries_total{channel="email",state="retried"}', 0)) > 2 * FAILURES
 
     await until(often, "the other address was tried again and again")
+    assert (await world.status())["metrics"]['aegis_delivery_waiting_seconds{channel="email"}'] > 1
     assert "seems to be down" not in world.log.read_text()
 
 

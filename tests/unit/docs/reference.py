@@ -68,6 +68,7 @@ STREAM_CONTENT = {
 }
 
 LABEL_VALUES = {
+    "aegis_canary_runs": "`outcome`: `seen`, `missed`, `failed` (it could not be shown)",
     "aegis_frames_dropped": "`reason`: ingest says `slow` (overtaken by a newer frame), `size`, `lease`, `bus`; "
     "detect says `newer`, `old`, `disarmed`, `lease`, `superseded`",
     "aegis_looks": "`outcome`: `sent`, or the flaw: `small`, `cut`, `turned`, `dark`, `bright`, `blurred`, `landmarks`",
@@ -76,8 +77,15 @@ LABEL_VALUES = {
     "aegis_alerts": "`event`: `raise`, `raise again` (more severe), `sight`",
     "aegis_shadow_alerts": "`event`: as those of `aegis_alerts_total`",
     "aegis_alert_latency_seconds": "`since`: `first_look` (the first usable look of the track), `matched_look`",
-    "aegis_deliveries": "`channel`: `email`, `webhook`; `state`: `sent`, `retried`, `expired`, `failed`",
-    "aegis_leases_held": "`kind`: `ingest`, `detect`, `match`",
+    "aegis_deliveries": "`channel`: `email`, `sms`, `webhook`, `other`; `state`: `pending`, `sending`, `sent`, "
+    "`delivered`, `failed`, `expired`, `withdrawn`, and `retried` for each attempt that will be repeated",
+    "aegis_leases_held": "`kind`: `ingest`, `detect`, `match`, `registry`",
+    "aegis_leases_wanted": "`kind`: the same; `pool`: the edge whose cameras these are, empty for all others",
+    "aegis_leases_free": "as those of `aegis_leases_wanted`",
+    "aegis_queue_waiting": "`stream`: `FACES`, `DELIVERIES`, `ALERTS`, whose readers are shared: take the largest of "
+    "the replicas; `VECTORS`, where each partition has one: add them up",
+    "aegis_site_state": "`state`: `disarmed`, `shadow`, `armed`; none is 1 while the policy is not known",
+    "aegis_certificate_expires_seconds": "`file`: `bus` (what the bus showed), `bus-ca`, `whip`",
 }
 
 
@@ -154,7 +162,7 @@ def commands_page() -> str:
 def commands(root: argparse.ArgumentParser, words: tuple[str, ...] = ("aegis",)) -> Iterator[tuple[Any, Any]]:
     """Give every command that does something, with its words."""
     groups = [a for a in root._actions if isinstance(a, argparse._SubParsersAction)]
-    if not groups:
+    if not any(group.required for group in groups):
         yield words, root
     for group in groups:
         for name, child in group.choices.items():
@@ -172,7 +180,8 @@ def _about(root: argparse.ArgumentParser, words: tuple[str, ...]) -> str:
 
 
 def _own_actions(command: argparse.ArgumentParser) -> list[argparse.Action]:
-    actions = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
+    not_its_own = (argparse._HelpAction, argparse._SubParsersAction)
+    actions = [a for a in command._actions if not isinstance(a, not_its_own)]
     return sorted(actions, key=lambda a: bool(a.option_strings))
 
 
@@ -182,7 +191,7 @@ def _spelling(action: argparse.Action) -> str:
 
 
 def _choices(action: argparse.Action) -> str:
-    return "{" + ",".join(action.choices) + "}" if action.choices else ""
+    return "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
 
 
 def _condition(action: argparse.Action) -> str:
@@ -233,6 +242,7 @@ def subjects_table() -> str:
         for name, parts, sender, reader, carrier in SUBJECTS
     ]
     rows.append((f"`{subjects.STATUS}`", "command line", "every service", "core NATS, request and many replies"))
+    rows.append((f"`{subjects.TRACE_KEPT}`", "match", "every service", "core NATS"))
     return table(("Subject", "From", "To", "Carried by"), rows)
 
 
