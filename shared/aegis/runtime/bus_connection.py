@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def _leave_at_once(client: Client) -> None:
     """Have it not wait long for a server's good-bye; its transport stays the same over reconnections."""
     transport = client._transport  # noqa: SLF001 - there is no public way
     assert isinstance(transport, TcpTransport)  # noqa: S101 - our addresses are no WebSockets
-    wait_closed = transport.wait_closed
+    wait_closed: Callable[[], Awaitable[object]] = transport.wait_closed
 
     async def closed() -> None:
         try:
