@@ -13,7 +13,11 @@ from tests.cluster.chaos import Ordeal, ordeal
 from tests.cluster.cluster import Cluster, people, running, scenes
 from tests.cluster.faults import named
 from tests.cluster.network import missing
+from tests.cluster.servers import NAMES
 from tests.cluster.watch import LEASED, Watch, watching
+
+from aegis.contracts import subjects
+from aegis.runtime.bus import Bus
 
 EVEN_SECONDS = 10.0
 AWAY = 9.0
@@ -83,3 +87,16 @@ async def all_embed(cluster: Cluster, watch: Watch) -> bool:
     return all(
         name in answers and answers[name]["metrics"]["aegis_looks_embedded_total"] > 0 for name in cluster.of("embed")
     )
+
+
+async def test_a_server_that_is_cut_off_from_the_others_is_left_for_one_that_is_not(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, {}, replicas=0) as cluster,
+        Bus.connect(cluster.servers.config("admin"), "test-admin") as bus,
+    ):
+        assert bus.client.connected_url is not None
+        address = bus.client.connected_url.hostname
+        alone = next(name for name in NAMES if cluster.network.hosts[name].address == address)
+        cluster.network.cut_between(alone, [name for name in NAMES if name != alone])
+        assert await bus.store(subjects.dead("test"), b"x", message_id="x", patience=EVEN_SECONDS + AWAY) == 1
+        assert bus.client.connected_url.hostname != address

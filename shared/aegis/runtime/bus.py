@@ -12,6 +12,7 @@ its key-value watcher recovers late or never                           :mod:`aeg
 draining waits 30 s for a pull subscription                            pulls are unsubscribed first, with a limit
 callbacks run one at a time                                            :meth:`Bus.serve` answers concurrently
 its flush lets the ping overtake what still waits to be sent           :meth:`Bus.flush` sends that first
+it stays with a server that is cut off from the rest of its cluster    :class:`Answers` goes to another
 =====================================================================  ==========================================
 """
 
@@ -31,7 +32,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import Header, RawStreamMsg
 
 from aegis.runtime import tracing
-from aegis.runtime.bus_connection import BusConfig, connect_patiently
+from aegis.runtime.bus_connection import Answers, BusConfig, connect_patiently
 
 __all__ = ["Bus", "BusConfig", "BusUnavailableError", "ConflictError", "Msg", "PayloadTooLargeError", "RefusedError"]
 
@@ -80,6 +81,7 @@ class Bus:
         self.interrupts: set[Callable[[], None]] = set()
         """Called when the connection is lost and when it is back, so that nobody waits for what cannot come."""
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
+        self.answers = Answers(client)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -90,6 +92,7 @@ class Bus:
 
         async def reconnected() -> None:
             bus.generation += 1
+            bus.answers.heard()
             bus._interrupt()
             log.info("bus reconnected")
             for hook in bus._reconnected:
@@ -195,9 +198,16 @@ class Bus:
             if self.client.is_connected:
                 try:
                     reply = await self.client.request(subject, payload, timeout=min(2.0, left), headers=traced)
-                    return _sequence(subject, reply.data)
+                    sequence = _sequence(subject, reply.data)
                 except (nats.errors.Error, ssl.SSLError, OSError, TimeoutError, _TryAgainError) as error:
                     problem = str(error) or type(error).__name__
+                    await self.answers.missed()
+                except (ConflictError, RefusedError):
+                    self.answers.heard()
+                    raise
+                else:
+                    self.answers.heard()
+                    return sequence
             await asyncio.sleep(min(0.1, max(0.0, left)))
         raise BusUnavailableError(f"{subject} was not stored within {patience:g} s: {problem}")
 
@@ -258,6 +268,7 @@ class Bus:
         except nats.js.errors.NotFoundError:
             return None
         except (nats.errors.Error, OSError, TimeoutError) as error:
+            await self.answers.missed()
             raise BusUnavailableError(f"{subject} could not be read: {str(error) or type(error).__name__}") from None
 
     def _headers(self, subject: str, payload: bytes, headers: dict[str, str]) -> dict[str, str] | None:

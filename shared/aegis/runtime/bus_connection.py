@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from nats.aio.transport import TcpTransport
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DOUBT_SECONDS = 4.0
+"""For so long no stream may answer before another server is tried. Most elections of a leader take less, and a lease
+that was renewed before lasts three seconds longer."""
 GOODBYE_SECONDS = 0.5
 """How long TLS may say goodbye to a server: one that is paused or cut off never answers, and TLS would wait 30 s."""
 
@@ -59,8 +64,40 @@ async def connect_patiently(client: Client, config: BusConfig, name: str, callba
             await asyncio.sleep(0.2)
         else:
             client.options |= {option: options.get(option, True) for option in limited}
+            # In turn, so that whoever leaves a server comes to another one.
+            client.options["dont_randomize"] = True
             _leave_at_once(client)
             return
+
+
+class Answers:
+    """Whether streams answer through the server that a client is connected to.
+
+    One that is cut off from the rest of its cluster keeps its connections and does not say so; it is left for another.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._missing_since: float | None = None
+
+    def heard(self) -> None:
+        """Take note that a stream answered, whatever it said."""
+        self._missing_since = None
+
+    async def missed(self) -> None:
+        """Take note that a stream did not answer; if none has for long, go to another server, if there may be one."""
+        now = time.monotonic()
+        if self._missing_since is None or not self._client.is_connected:
+            self._missing_since = now
+        elif now - self._missing_since > DOUBT_SECONDS and self._others():
+            self._missing_since = now
+            log.warning("no stream answered through this server for %g s; trying another", DOUBT_SECONDS)
+            await self._client.force_reconnect()
+
+    def _others(self) -> bool:
+        """Tell whether there may be other servers: several addresses, or a name that can stand for some."""
+        url = self._client.connected_url
+        return len(self._client.servers) > 1 or (url is not None and url.hostname not in LOOPBACK)
 
 
 def _leave_at_once(client: Client) -> None:

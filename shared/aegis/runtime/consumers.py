@@ -127,8 +127,10 @@ class Consumer:
             # A stream in memory is declared again after its server was away.
             log.info("%s: no consumer yet: %s", self._stream, str(error) or type(error).__name__)
             self._subscription = None
+            await self._bus.answers.missed()
             await asyncio.sleep(0.2)
             return False
+        self._bus.answers.heard()
         self._generation = generation
         self._outstanding = 0
         self.remade += 1
