@@ -28,7 +28,7 @@ from aegis.detect.finder import Finder
 from aegis.runtime import status
 from aegis.runtime.bus import Bus
 from aegis.runtime.faces import FRAME_WIDTH
-from aegis.vision.pictures import read_picture
+from aegis.vision.pictures import Coloured, read_picture
 
 SERVICES = ("registry", "detect", "embed", "match", "notify", "ingest")
 SECRET = "whsec_" + "YWVnaXMgaW4gYSBjbHVzdGVyIG9mIHRlc3Rz"
@@ -228,7 +228,7 @@ def people(test_data: Path, count: int) -> list[Path]:
             break
         photo = min(folder.iterdir())
         image = read_picture(photo.read_bytes())
-        if image is not None and len(finder.find(image)) == 1:
+        if image is not None and len(finder.find(Coloured(image))) == 1:
             found.append(photo)
     return found
 

@@ -20,6 +20,8 @@ async def test_disarmed_means_that_no_face_is_processed(people: People, tmp_path
     async with running(tmp_path, SITE + cameras) as system:
         await system.enrol("person a", people.photo("help.mkv"))
         await until(processing, "an armed site searches frames")
+        assert [path.name.partition(".")[0] for path in system.state.frames.iterdir()] == ["again"]
+    assert not system.state.frames.exists()
 
     async with running(tmp_path, SITE.replace(", state: armed", "") + cameras) as system:
         assert "disarmed" in system.output
@@ -38,4 +40,5 @@ async def test_disarmed_means_that_no_face_is_processed(people: People, tmp_path
             return (await searched(system), captured) == (before, before)
 
         await until(still, "every frame in hand is through, and no more come")
+        assert list(system.state.frames.iterdir()) == []
         assert (await system.json("status"))["counts"]["faces"] > 0

@@ -26,7 +26,13 @@ _REVIEW = people.SignedReview(
 
 MESSAGES: tuple[object, ...] = (
     messages.FrameCaptured(
-        camera="lobby", lease=41, sequence=7, captured_at=NOON, media_time=1.5, jpeg=b"\xff\xd8\xff\xd9"
+        camera="lobby",
+        lease=41,
+        sequence=7,
+        captured_at=NOON,
+        media_time=1.5,
+        jpeg=b"\xff\xd8\xff\xd9",
+        shared=messages.SharedPicture(file="lobby.41.0", place=2, turn=8, width=1280, height=720),
     ),
     messages.FacesDetected(
         camera="lobby",
@@ -129,7 +135,7 @@ MESSAGES: tuple[object, ...] = (
     messages.SetState(state=SiteState.DISARMED),
     messages.DeadLetter(service="embed", subject="a.b", problem="chip: is missing", size=12, at=NOON),
     messages.TraceKept(trace=bytes(range(16))),
-    messages.LeaseRecord(owner="0"),
+    messages.LeaseRecord(owner="0", place="b.1.2"),
     deliveries.DeliveryRecord(
         alert="a1",
         channel="email",
@@ -238,6 +244,10 @@ OLDER_EVENTS: dict[str, object] = {
     "alert-sighted-2": _SIGHTING,
 }
 OLDER: dict[str, object] = {
+    "FrameCaptured-1": messages.FrameCaptured(
+        camera="lobby", lease=41, sequence=7, captured_at=NOON, media_time=1.5, jpeg=b"\xff\xd8\xff\xd9"
+    ),
+    "LeaseRecord-1": messages.LeaseRecord(owner="0"),
     "CameraRecord-1": messages.CameraRecord(
         id="lobby",
         partition=3,

@@ -40,7 +40,7 @@ def test_an_event_is_read_and_written_as_it_was(name: str) -> None:
 
 def test_every_kind_has_its_bytes() -> None:
     kinds = {kind for module in (messages, deliveries, people) for kind in vars(module).values() if _is_message(kind)}
-    parts = {messages.Look, messages.EmbeddedLook, messages.Category, messages.Template}
+    parts = {messages.Look, messages.EmbeddedLook, messages.Category, messages.Template, messages.SharedPicture}
     assert {type(message) for message in MESSAGES} == kinds - parts
     types = {value for module in (alerts, cameras, reviews) for value in vars(module).values() if _is_event_type(value)}
     assert {event.type for event, _ in EVENTS.values()} == types

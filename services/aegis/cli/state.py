@@ -3,6 +3,7 @@
 The state directory holds everything but the site's key and the model files, which several systems may share.
 """
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -23,6 +24,7 @@ SMALL_PICTURES = {"OPENCV_IO_MAX_IMAGE_PIXELS": str(2**25)}
 KNOWS_SECRETS = ("registry", "notify")
 """Services that expand variables of the site file, and so inherit the whole environment."""
 HOLDS_SITE_KEY = ("registry", "ingest", "match", "notify")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is this user's alone
 HARMLESS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -72,6 +74,12 @@ class State:
     @property
     def logs(self) -> Path:
         return self.directory / "logs"
+
+    @property
+    def frames(self) -> Path:
+        """Where frames go from ingest to detect, in memory."""
+        name = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
+        return SHARED_MEMORY / f"aegis-{os.getuid()}-{name}"
 
     @property
     def whip(self) -> Path:
@@ -140,6 +148,7 @@ def service_environment(state: State, running: Running, service: str, replica: s
         "AEGIS_SITE_FILE": running.site_file,
         **({"AEGIS_SITE_KEY_FILE": str(site_key_file())} if service in HOLDS_SITE_KEY else {}),
         "AEGIS_MODELS_DIR": str(models_dir()),
+        "AEGIS_FRAMES_DIR": os.environ.get("AEGIS_FRAMES_DIR", str(state.frames)),
         "AEGIS_LOG_FILE": str(state.logs / f"{service}-{replica}.log"),
         **whip,
     }

@@ -21,7 +21,7 @@ from aegis.cli.report import summary
 from aegis.cli.state import SERVICES, Running, State, service_environment, site_key_file
 from aegis.contracts import alerts, cameras, subjects
 from aegis.contracts.messages import SiteState
-from aegis.runtime import bus_server, certificates, sealing, site_file, status, topology
+from aegis.runtime import bus_server, certificates, sealing, shared_frames, site_file, status, topology
 from aegis.runtime.bus import Bus, BusConfig
 from aegis.runtime.site_file import SiteFile, SiteFileError
 
@@ -114,7 +114,9 @@ async def up(plan: Plan, started: Callable[[Bus], Awaitable[None]] | None = None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     began = time.monotonic()
-    with only_one(plan.state):
+    with only_one(plan.state), shared_frames.fresh(plan.state.frames) as problem:
+        if problem:
+            say(f"note: frames go from ingest to detect as JPEG, which costs more: {problem}")
         async with _bus(plan) as bus, _services(plan), _printing(plan, bus), _room(plan):
             stopping = asyncio.create_task(stop.wait())
             working = asyncio.create_task(_work(plan, bus, began, started))

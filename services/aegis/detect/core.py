@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.contracts.messages import FrameCaptured, Look
-from aegis.vision.alignment import align
 from aegis.vision.best_shot import BestShot
 from aegis.vision.faces import Box, Face
 from aegis.vision.likeness import likeness, pattern
+from aegis.vision.pictures import Picture, Planar
 from aegis.vision.quality import assess
 from aegis.vision.tracking import Tracker
 
@@ -23,6 +23,8 @@ SAME_FACE = 0.7
 on people who relieve each other and on each alone: all but 2 % of successive views of one person lie above."""
 REACQUIRED_SECONDS = 0.55
 """A track that was out of sight for longer sends its next usable look at once."""
+WHOLE_SECONDS = 2.0
+"""How long planes are kept whole: 1.4 MB a look. Whoever asks does so at once, unless something is in its way."""
 KEEP_SECONDS = 10.0
 """How long the picture behind a look can be asked for after it was last sent; it is kept in memory alone."""
 
@@ -31,7 +33,10 @@ KEEP_SECONDS = 10.0
 class Kept:
     """The frame behind a look that was sent, and where the face is in it."""
 
-    jpeg: bytes
+    picture: bytes | Planar
+    """As it came, as JPEG or as planes; after :data:`WHOLE_SECONDS` those become a smaller JPEG."""
+    width: int
+    """Of the frame in whose pixels the box is."""
     box: Box
     chip: bytes
     sent_at: float
@@ -42,6 +47,7 @@ class _View:
     """A usable view of a tracked face that has not been sent."""
 
     frame: FrameCaptured
+    picture: Picture
     quality: float
     chip: bytes
     box: Box
@@ -81,24 +87,24 @@ class CameraLooks:
     def live(self) -> int:
         return len(self._tracks)
 
-    def see(self, frame: FrameCaptured, image: NDArray[np.uint8], faces: Sequence[Face]) -> Seen:
-        """Take in a frame of shape (height, width, 3) BGR and the faces found in it."""
+    def see(self, frame: FrameCaptured, picture: Picture, faces: Sequence[Face]) -> Seen:
+        """Take in a frame, its picture and the faces found in it."""
         now = frame.captured_at
         looks: list[Look] = []
         flaws: dict[str, int] = {}
         for identity, face in zip(self._tracker.update(faces, now), faces, strict=True):
             track = self._follow(identity, now)
             try:
-                chip = align(image, face.landmarks)
+                chip = picture.chip(face.landmarks)
             except ValueError:
                 flaws["landmarks"] = flaws.get("landmarks", 0) + 1
                 continue
-            quality = assess(face, chip, image.shape)
+            quality = assess(face, chip, picture.shape)
             if quality.flaw:
                 flaws[quality.flaw] = flaws.get(quality.flaw, 0) + 1
                 continue
             track = self._same(identity, track, chip, now)
-            view = _View(frame=frame, quality=quality.score, chip=chip.tobytes(), box=face.box)
+            view = _View(frame=frame, picture=picture, quality=quality.score, chip=chip.tobytes(), box=face.box)
             if track.choice.offer(quality.score, usable=True, now=now):
                 looks.append(self._send(identity, track, view, now))
             elif track.unsent is None or view.quality > track.unsent.quality:
@@ -142,9 +148,12 @@ class CameraLooks:
         return self._kept.get((track, look))
 
     def forget(self, now: float) -> None:
-        """Drop pictures that nobody asked for in time."""
-        for key in [key for key, kept in self._kept.items() if now - kept.sent_at > KEEP_SECONDS]:
-            del self._kept[key]
+        """Drop pictures that nobody asked for in time, and keep less of those that nobody asked for at once."""
+        for key, kept in list(self._kept.items()):
+            if now - kept.sent_at > KEEP_SECONDS:
+                del self._kept[key]
+            elif now - kept.sent_at > WHOLE_SECONDS and isinstance(kept.picture, Planar):
+                self._kept[key] = replace(kept, picture=kept.picture.small_jpeg)
 
     def _send(self, identity: int, track: _Track, view: _View, now: float) -> Look:
         track.looks += 1
@@ -160,7 +169,9 @@ class CameraLooks:
             quality=view.quality,
             chip=view.chip,
         )
-        self._kept[identity, look.look] = Kept(jpeg=view.frame.jpeg, box=view.box, chip=view.chip, sent_at=now)
+        picture, width = view.picture, view.picture.shape[1]
+        kept = picture if isinstance(picture, Planar) else view.frame.jpeg
+        self._kept[identity, look.look] = Kept(picture=kept, width=width, box=view.box, chip=view.chip, sent_at=now)
         if track.best is None or view.quality >= track.best.quality:
             track.best = look
         track.unsent = None

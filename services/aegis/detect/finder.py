@@ -13,7 +13,7 @@ from aegis.runtime.inference import Model, open_model
 from aegis.runtime.models import load_cards
 from aegis.vision.alignment import SIDE
 from aegis.vision.faces import Face
-from aegis.vision.pictures import read_picture
+from aegis.vision.pictures import Picture, Planar, read_picture
 from aegis.vision.redact import redact
 
 BLUR_WIDTH = 1280
@@ -27,16 +27,19 @@ class Finder:
         self.model: Model = open_model(load_cards()[DETECTOR], models, provider=provider)
         self._width = width
 
-    def find(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Find the faces of an image of shape (height, width, 3) BGR, the most certain first."""
-        return self._search(image, self._width, TRACKED)
+    def find(self, picture: Picture) -> list[Face]:
+        """Find the faces of a picture, the most certain first, in its own pixels."""
+        small = picture.at_most(self._width)
+        factor = picture.shape[1] / small.shape[1]
+        return [face.scaled(factor) for face in self._search(small, self._width, TRACKED)]
 
     def picture(self, kept: Kept) -> LookFound:
         """Give the probe and its frame with every other face hidden, also such as are too faint to be tracked."""
-        image = read_picture(kept.jpeg)
+        image = kept.picture.bgr() if isinstance(kept.picture, Planar) else read_picture(kept.picture)
         if image is None:
             return LookFound(problem="its frame cannot be read")
-        hidden = redact(image, kept.box, self._search(image, BLUR_WIDTH, SUSPECTED))
+        x, y, width, height = (side * image.shape[1] / kept.width for side in kept.box)
+        hidden = redact(image, (x, y, width, height), self._search(image, BLUR_WIDTH, SUSPECTED))
         chip = np.frombuffer(kept.chip, np.uint8).reshape(SIDE, SIDE, 3)
         frame = cv2.imencode(".jpg", hidden, (cv2.IMWRITE_JPEG_QUALITY, FRAME_QUALITY))[1]
         return LookFound(chip_png=cv2.imencode(".png", chip)[1].tobytes(), frame_jpeg=frame.tobytes())

@@ -21,7 +21,7 @@ from aegis.contracts import codec, subjects
 from aegis.contracts.messages import FacesDetected, FrameCaptured, LookFound, LookRequested
 from aegis.detect.core import CameraLooks, Seen, Slots
 from aegis.detect.finder import Finder
-from aegis.runtime import metrics, tracing
+from aegis.runtime import metrics, shared_frames, tracing
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.bus import BusUnavailableError, Msg, RefusedError
 from aegis.runtime.faces import DETECTOR, FRAME_WIDTH
@@ -31,7 +31,7 @@ from aegis.runtime.models import ModelError
 from aegis.runtime.policy import Policy
 from aegis.runtime.service import Context, Service, StartError, background
 from aegis.runtime.settings import ServiceSettings, setting
-from aegis.vision.pictures import read_picture
+from aegis.vision.pictures import Coloured, Picture, Planar, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class DetectSettings(ServiceSettings):
         least=160,
         most=1920,
     )
+    frames_dir: str = setting("", shared_frames.ABOUT)
     edge: str = setting(
         "", "Name of the edge at which this replica stands: it takes that edge's cameras and no others."
     )
@@ -75,7 +76,9 @@ class Detect:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self.policy = Policy(bus, f"detect-{replica}", context.settings.run)
         self._edge = context.settings.edge
-        self.leases = Leases(bus, "detect", replica, self._hold, pool=self._edge)
+        self._frames = shared_frames.folder_of(context.settings.frames_dir)
+        place = shared_frames.place_of(self._frames)
+        self.leases = Leases(bus, "detect", replica, self._hold, pool=self._edge, place=place)
         self._records = Mirror(bus, "cameras", f"detect-{replica}")
         context.health.busy = lambda: (
             len(self._slots) + self._working + len(self._sending) + sum(c[2].live for c in self._cameras.values())
@@ -153,6 +156,9 @@ class Detect:
         loop = asyncio.get_running_loop()
         with tracing.step("detect.find"):
             seen = await loop.run_in_executor(self._worker, self._see, frame, looks)
+        if seen is None and frame.shared is not None:
+            metrics.FRAMES_DROPPED.labels(camera, "overwritten").inc()
+            return
         if seen is None:
             await self._context.dead_letter(message, "its picture cannot be decoded")
             return
@@ -197,12 +203,19 @@ class Detect:
         return looks
 
     def _see(self, frame: FrameCaptured, looks: CameraLooks) -> Seen | None:
-        image = read_picture(frame.jpeg)
-        if image is None:
+        picture = self._picture_of(frame)
+        if picture is None:
             return None
-        faces = self._finder.find(image)
+        faces = self._finder.find(picture)
         metrics.FACES.labels(frame.camera).inc(len(faces))
-        return looks.see(frame, image, faces)
+        return looks.see(frame, picture, faces)
+
+    def _picture_of(self, frame: FrameCaptured) -> Picture | None:
+        if frame.shared is not None:
+            planes = shared_frames.read(self._frames, frame.shared) if self._frames else None
+            return None if planes is None else Planar(planes)
+        image = read_picture(frame.jpeg)
+        return None if image is None else Coloured(image)
 
     async def _send(self, partition: str, frame: FrameCaptured, lease: Lease, seen: Seen) -> None:
         metrics.LOOKS.labels("sent").inc(len(seen.looks))

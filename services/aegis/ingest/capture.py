@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
-from aegis.contracts.messages import CameraRecord
+from aegis.contracts.messages import CameraRecord, SharedPicture
 from aegis.ingest import core
 from aegis.ingest.decoding import Decoder
 from aegis.ingest.packets import Packet
@@ -38,18 +35,22 @@ class CaptureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame that was picked: ``jpeg`` is None while the site does not want frames, empty if none was small enough."""
+    """A frame that was picked, and what is sent of it: None while the site does not want frames."""
 
     captured_at: float
     media_time: float | None
-    jpeg: bytes | None
+    packed: bytes | SharedPicture | None
 
 
 class Watcher(Protocol):
     """Who is told how a capture goes. All of it may be called from the capturing thread."""
 
-    def room(self) -> int:
-        """Give how many bytes a frame may have; 0 while none is wanted."""
+    @property
+    def wanted(self) -> bool:
+        """Whether frames are sent at all."""
+
+    def pack(self, frame: VideoFrame) -> bytes | SharedPicture | None:
+        """Make of a frame what is sent of it; None while none is wanted."""
 
     def drop(self, reason: str) -> None:
         """Count a frame that was overtaken by a newer one before it was asked for."""
@@ -135,10 +136,9 @@ class Capture:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _deliver(self, frame: VideoFrame, captured_at: float, media_time: float | None) -> None:
-        room = self._watcher.room()
-        jpeg = encode(frame, room) if room else None
+        packed = self._watcher.pack(frame)
         with self._lock:
-            overtaken, self._newest = self._newest, Picture(captured_at, media_time, jpeg)
+            overtaken, self._newest = self._newest, Picture(captured_at, media_time, packed)
             self._tell(self._changed.set)
         if overtaken is not None:
             self._watcher.drop("slow")
@@ -204,25 +204,7 @@ class Capture:
         raise CaptureError("the camera ended the stream")
 
     def _decoder(self, stream: VideoStream) -> Decoder:
-        return Decoder(stream, self._record.fps, lambda: self._watcher.room() > 0, self._watcher.gated)
-
-
-def encode(frame: VideoFrame, limit: int) -> bytes:
-    """Write a frame as JPEG of at most ``limit`` bytes; empty if it cannot be that small."""
-
-    def jpeg(divisor: int, quality: int) -> bytes:
-        width, height = core.target_size(frame.width, frame.height, divisor)
-        pixels = _pixels(frame, width, height)
-        return bytes(cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))[1])
-
-    return core.fit(jpeg, limit) or b""
-
-
-def _pixels(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-    if frame.format.name == "yuv420p" and (frame.width, frame.height) == (width, height) and not (width | height) % 2:
-        # The same colours, in a third of the time.
-        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420), np.uint8)
-    return np.asarray(frame.to_ndarray(format="bgr24", width=width, height=height, interpolation="AREA"), np.uint8)
+        return Decoder(stream, self._record.fps, lambda: self._watcher.wanted, self._watcher.gated)
 
 
 def explain(error: av.FFmpegError) -> str:

@@ -7,18 +7,21 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from av.video.frame import VideoFrame
 
 from aegis.contracts import cameras, cloudevents, codec, subjects
 from aegis.contracts.cameras import CameraReport
 from aegis.contracts.codec import DecodeError
-from aegis.contracts.messages import CameraRecord, FrameCaptured
-from aegis.ingest.capture import Picture, encode
+from aegis.contracts.messages import CameraRecord, FrameCaptured, SharedPicture
+from aegis.ingest.capture import Picture
+from aegis.ingest.packing import encode, share
 from aegis.runtime import metrics, tracing
 from aegis.runtime.bus import Bus, BusUnavailableError, PayloadTooLargeError, RefusedError
 from aegis.runtime.leases import Lease
 from aegis.runtime.policy import Policy
+from aegis.runtime.shared_frames import Writer
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +52,15 @@ class Site:
     """The site's id; known once the policy is."""
     status: dict[str, dict[str, str]]
     """Of each camera that is held here, for ``aegis status``."""
+    frames: Path | None
+    """Where frames are laid down for a detect that sees the same folder."""
+    shares: Callable[[int], bool]
+    """Whether the detect that has a partition does."""
 
+    @property
     def room(self) -> int:
-        """Give how many bytes a JPEG may have: 0 while the site is disarmed, since then no frame leaves."""
-        return max(0, self.bus.max_payload - ROOM_FOR_THE_REST) if self.policy.processing else 0
+        """How many bytes a JPEG may have."""
+        return max(0, self.bus.max_payload - ROOM_FOR_THE_REST)
 
 
 class Output:
@@ -63,7 +71,10 @@ class Output:
         self._lease = lease
         self._sequence = 0
         self._told = ("", "")
+        self._no_room = False
         self._online_since = 0.0
+        frames = site.frames
+        self._writer = Writer(frames, known.record.id, lease.epoch) if frames else None
         self.use(known)
 
     def use(self, known: Known) -> None:
@@ -82,10 +93,18 @@ class Output:
 
     def state(self, state: str, reason: str = "") -> None:
         self._online_since = (self._online_since or time.monotonic()) if state == "online" else 0.0
+        if state != "online":
+            self.forget()
         self._site.status[self.record.id] = {"state": state, "reason": reason}
         metrics.CAMERA_ONLINE.labels(self.record.id).set(state == "online")
 
+    def forget(self) -> None:
+        """Keep no picture of the camera in memory that others see."""
+        if self._writer is not None:
+            self._writer.close()
+
     def close(self) -> None:
+        self.forget()
         self._site.status.pop(self.record.id, None)
         with contextlib.suppress(KeyError):
             metrics.CAMERA_ONLINE.remove(self.record.id)
@@ -93,23 +112,23 @@ class Output:
 
     async def publish(self, picture: Picture) -> None:
         """Send a frame, if that is allowed and of use now."""
-        if picture.jpeg is None or not self._site.policy.processing:
+        if picture.packed is None or not self.wanted:
             return
-        if not picture.jpeg:
+        if not picture.packed:
             self.drop("size")
         elif not self._lease.valid:
             self.drop("lease")
         else:
-            await self._send(picture, picture.jpeg)
+            await self._send(picture, picture.packed)
 
     async def send_frame(self, frame: VideoFrame, captured_at: float) -> None:
         """Encode and send a frame that came through the event loop."""
         await self.online()
-        room = self.room()
-        jpeg = await asyncio.to_thread(encode, frame, room) if room else None
-        await self.publish(Picture(captured_at, None, jpeg))
+        packed = await asyncio.to_thread(self.pack, frame)
+        await self.publish(Picture(captured_at, None, packed))
 
-    async def _send(self, picture: Picture, jpeg: bytes) -> None:
+    async def _send(self, picture: Picture, packed: bytes | SharedPicture) -> None:
+        jpeg, shared = (packed, None) if isinstance(packed, bytes) else (b"", packed)
         message = FrameCaptured(
             camera=self.record.id,
             lease=self._lease.epoch,
@@ -117,6 +136,7 @@ class Output:
             captured_at=picture.captured_at,
             media_time=picture.media_time,
             jpeg=jpeg,
+            shared=shared,
         )
         self._sequence += 1
         subject = subjects.frame_captured(self.record.partition, self.record.id)
@@ -134,8 +154,28 @@ class Output:
     def drop(self, reason: str) -> None:
         metrics.FRAMES_DROPPED.labels(self.record.id, reason).inc()
 
-    def room(self) -> int:
-        return self._site.room()
+    @property
+    def wanted(self) -> bool:
+        """Whether frames leave: none does while the site is disarmed."""
+        return self._site.policy.processing
+
+    def pack(self, frame: VideoFrame) -> bytes | SharedPicture | None:
+        if not self.wanted:
+            return None
+        shared = self._share(frame) if self._writer and self._site.shares(self.record.partition) else None
+        if shared is None or not self.wanted:  # it may have been disarmed meanwhile
+            self.forget()
+        return shared or encode(frame, self._site.room)
+
+    def _share(self, frame: VideoFrame) -> SharedPicture | None:
+        assert self._writer is not None  # noqa: S101 - asked before
+        try:
+            return share(frame, self._writer)
+        except OSError as error:
+            if not self._no_room:
+                self._no_room = True
+                log.warning("camera %s: frames go as JPEG, since %s: %s", self.record.id, self._site.frames, error)
+        return None
 
     def gated(self, reason: str, pictures: int) -> None:
         metrics.FRAMES_GATED.labels(self.record.id, reason).inc(pictures)

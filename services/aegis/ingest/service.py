@@ -27,7 +27,7 @@ from aegis.ingest import core, turn
 from aegis.ingest.capture import Capture, CaptureError
 from aegis.ingest.output import Known, Output, Site
 from aegis.ingest.whip import Whip
-from aegis.runtime import certificates, metrics, sealing
+from aegis.runtime import certificates, metrics, sealing, shared_frames
 from aegis.runtime.buckets import Mirror
 from aegis.runtime.leases import Lease, Leases
 from aegis.runtime.policy import Policy
@@ -58,6 +58,7 @@ class IngestSettings(ServiceSettings):
     whip_turn_secret_file: Path | None = setting(
         None, "The secret that those have as `static-auth-secret`; credentials for an hour are made with it."
     )
+    frames_dir: str = setting("", shared_frames.ABOUT)
     edge: str = setting(
         "", "Name of the edge at which this replica stands: it takes that edge's cameras and no others."
     )
@@ -73,11 +74,19 @@ class Cameras:
         self._site_id = ""
         self._outputs: dict[str, Output] = {}
         self.known: dict[str, Known] = {}
+        self._news = asyncio.Event()
+        """Set, and replaced by another one, whenever the cameras changed."""
         self.policy = Policy(bus, reader, settings.run, self._policy_changed)
         self.mirror = Mirror(bus, "cameras", reader)
         self._edge = settings.edge
         self.leases = Leases(bus, "ingest", settings.replica, self._hold, others=READERS, pool=self._edge)
-        self.site = Site(bus, self.policy, settings.run, lambda: self._site_id, {})
+        frames = shared_frames.folder_of(settings.frames_dir)
+        place = shared_frames.place_of(frames)
+
+        def shares(partition: int) -> bool:
+            return bool(place) and self.leases.place("detect", str(partition)) == place
+
+        self.site = Site(bus, self.policy, settings.run, lambda: self._site_id, {}, frames, shares)
         self._replica = settings.replica
 
     def find_whip(self, camera: str) -> Known | None:
@@ -120,6 +129,8 @@ class Cameras:
             if camera not in found or found[camera].revision < known.revision:
                 found[camera] = known
         before, self.known = self.known, found
+        self._news.set()
+        self._news = asyncio.Event()
         for camera, known in before.items():
             if found.get(camera) is not known:
                 known.replaced.set()
@@ -128,13 +139,22 @@ class Cameras:
     async def _policy_changed(self) -> None:
         if self.policy.site is not None:
             self._site_id = self.policy.site.id
+        if not self.policy.processing:
+            for output in self._outputs.values():
+                output.forget()
 
     async def _hold(self, lease: Lease) -> None:
         """Run a camera for as long as it is leased, from the start again whenever its record changes."""
         await self.policy.known.wait()
         output: Output | None = None
         try:
-            while known := self.known.get(lease.resource):
+            while True:
+                if (known := self.known.get(lease.resource)) is None:
+                    if output is not None:
+                        output.forget()
+                    # Removed, it may be added again before its lease is given back.
+                    await self._news.wait()
+                    continue
                 if output is None:
                     output = self._outputs[lease.resource] = Output(self.site, lease, known)
                 else:

@@ -254,7 +254,7 @@ async def _frames(session: _Session, lease: Lease, track: MediaStreamTrack, outp
             when = time.monotonic() if frame.time is None else frame.time
             if not pace.take(when):
                 continue
-            if output.room() and not motion.look(small_of(frame), when)[0]:
+            if output.wanted and not motion.look(small_of(frame), when)[0]:
                 output.gated("still", 1)
                 continue
             if last is not None and not last.done():

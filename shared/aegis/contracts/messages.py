@@ -10,8 +10,22 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPicture:
+    """Where a frame lies in the memory that ingest and detect share on one machine."""
+
+    file: str
+    """Its name in their folder."""
+    place: int
+    """How many pictures of that size lie before it."""
+    turn: int
+    """Which one of those that lie there one after the other; the next one overwrites it."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCaptured:
-    """ingest → detect: one frame as JPEG, at most 1280 pixels wide."""
+    """ingest → detect: one frame, at most 1280 pixels wide: as JPEG, or, with ``jpeg`` empty, where it lies."""
 
     camera: str
     lease: int
@@ -19,6 +33,7 @@ class FrameCaptured:
     captured_at: float
     media_time: float | None = None
     jpeg: bytes
+    shared: SharedPicture | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,3 +343,5 @@ class LeaseRecord:
     """Who holds a resource (bucket ``leases``)."""
 
     owner: str
+    place: str = ""
+    """The folder through which frames can be handed to its holder (see ``aegis.runtime.shared_frames``), if any."""

@@ -63,6 +63,7 @@ class Leases:
 
     ``wanted`` names the resources to be shared; it may change at any time. ``hold`` runs for each lease that is held
     and is cancelled when it is lost or given back. ``others`` are the kinds whose holders are of interest besides.
+    ``place`` is told with each lease, see :meth:`place`.
     Replicas of one ``pool`` share among themselves: all that take part with the same name want the same resources.
     """
 
@@ -75,6 +76,7 @@ class Leases:
         *,
         others: Sequence[str] = (),
         pool: str = "",
+        place: str = "",
     ) -> None:
         self._bucket = Bucket(bus, BUCKET)
         # Every renewal is seen by whoever follows its key, so nobody follows more than must be.
@@ -82,10 +84,11 @@ class Leases:
         self._mirror = Mirror(bus, BUCKET, f"{kind}-{replica}", keys)
         self._kind = kind
         self._replica = replica
+        self._record = codec.encode(LeaseRecord(owner=replica, place=place))
         self._members = ".".join([MEMBER, kind, *([pool] if pool else []), ""])
         self._hold = hold
         self._seen: dict[str, tuple[int, float]] = {}
-        self._owners: dict[str, tuple[bytes, str]] = {}
+        self._owners: dict[str, tuple[bytes, LeaseRecord]] = {}
         self._wake = asyncio.Event()
         self._holding: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -105,6 +108,12 @@ class Leases:
     def holder(self, kind: str, resource: str) -> str | None:
         """Give the replica that holds a resource of any kind, as far as this process has heard."""
         return self._live().get(f"{kind}.{resource}")
+
+    def place(self, kind: str, resource: str) -> str:
+        """Give the place that the holder of a resource of any kind told of; nothing where there is none."""
+        key = f"{kind}.{resource}"
+        known = self._owners.get(key)
+        return known[1].place if known and self._seen[key][1] > time.monotonic() - TIME_TO_LIVE else ""
 
     def _free(self) -> int:
         live = self._live()
@@ -149,7 +158,7 @@ class Leases:
                 self._seen[key] = (entry.revision, now)
             known = self._owners.get(key)
             if known is None or known[0] != entry.value:
-                self._owners[key] = (entry.value, codec.decode(LeaseRecord, entry.value).owner)
+                self._owners[key] = (entry.value, codec.decode(LeaseRecord, entry.value))
                 self._wake.set()
         for key in [key for key in self._seen if key not in entries]:
             del self._seen[key], self._owners[key]
@@ -158,7 +167,7 @@ class Leases:
     def _live(self) -> dict[str, str]:
         """Owners by keys that are not expired: nobody is told when a key expires, so each one's age is counted here."""
         since = time.monotonic() - TIME_TO_LIVE
-        return {key: owner for key, (_, owner) in self._owners.items() if self._seen[key][1] > since}
+        return {key: record.owner for key, (_, record) in self._owners.items() if self._seen[key][1] > since}
 
     async def _keep(self) -> None:
         await self._mirror.synced.wait()
@@ -177,7 +186,7 @@ class Leases:
 
     async def _join(self) -> None:
         with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
-            await self._bucket.put(self._member_key(), codec.encode(LeaseRecord(owner=self._replica)), patience=1.0)
+            await self._bucket.put(self._member_key(), self._record, patience=1.0)
 
     async def _watch(self) -> None:
         """Stop what was not confirmed in time, however long the rest waits for the bus."""
@@ -189,10 +198,11 @@ class Leases:
 
     async def _renew(self, lease: Lease) -> None:
         sent = time.monotonic()
-        record = codec.encode(LeaseRecord(owner=self._replica))
         patience = max(0.1, STOP_AFTER - (sent - lease.confirmed))
         try:
-            lease.revision = await self._bucket.update(self._key(lease.resource), record, lease.revision, patience)
+            lease.revision = await self._bucket.update(
+                self._key(lease.resource), self._record, lease.revision, patience
+            )
             lease.confirmed = sent
         except ConflictError:
             await self._lose(lease, "another process has it")
@@ -230,12 +240,12 @@ class Leases:
 
     async def _create(self, resource: str) -> Lease:
         sent = time.monotonic()
-        key, record = self._key(resource), codec.encode(LeaseRecord(owner=self._replica))
+        key = self._key(resource)
         mine = self._mirror.entries.get(key)
         if mine is not None and self._owner(self._live(), resource) == self._replica:
-            revision = await self._bucket.update(key, record, mine.revision, patience=2.0)
+            revision = await self._bucket.update(key, self._record, mine.revision, patience=2.0)
         else:
-            revision = await self._bucket.create(key, record, patience=2.0)
+            revision = await self._bucket.create(key, self._record, patience=2.0)
         lease = Lease(resource=resource, epoch=revision, revision=revision, confirmed=sent)
         self.held[resource] = lease
         self._moved()

@@ -22,6 +22,18 @@ def align(image_bgr: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArr
     return chip.astype(np.uint8, copy=False)
 
 
+def reach(landmarks: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """Give what of an image :func:`align` looks at: left, top, and the columns and rows before which it ends.
+
+    Raises ValueError as that does.
+    """
+    back = cv2.invertAffineTransform(_similarity(landmarks.astype(np.float64)))
+    corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]], np.float64) @ back[:, :2].T + back[:, 2]
+    left, top = np.floor(corners.min(axis=0)).astype(int) - 1
+    right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 2
+    return int(left), int(top), int(right), int(bottom)
+
+
 def _similarity(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least-squares rotation, scale and shift (2, 3) of ``points`` onto the template.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.vision.faces import Face
+from aegis.vision.pictures import shrunk
 
 STRIDES = (8, 16, 32)
 """One output map each; the coarsest is why both sides of the input are multiples of 32."""
@@ -24,13 +25,9 @@ def letterbox(image_bgr: NDArray[np.uint8], width: int) -> tuple[NDArray[np.floa
     with black at the right and bottom to multiples of 32. Returns the tensor (1, 3, H, W), 0 to 255 in BGR order, and
     the scale in (0, 1]: a face found in the tensor is ``face.scaled(1 / scale)`` in the image.
     """
+    scale = min(1.0, width / image_bgr.shape[1])
+    image_bgr = shrunk(image_bgr, width)
     rows, columns = image_bgr.shape[:2]
-    scale = min(1.0, width / columns)
-    if scale < 1.0:
-        # The mean of the covered pixels: with fewer samples, small faces alias away at thirds and odd ratios.
-        size = (width, max(1, round(rows * scale)))
-        image_bgr = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        rows, columns = image_bgr.shape[:2]
     tensor = np.zeros((1, 3, -(-rows // DIVISOR) * DIVISOR, -(-columns // DIVISOR) * DIVISOR), np.float32)
     tensor[0, :, :rows, :columns] = image_bgr.transpose(2, 0, 1)
     return tensor, scale

@@ -20,7 +20,7 @@ PIPELINE = Dashboard(
                 ),
                 Panel(
                     "Dropped, by reason",
-                    "newer, old, slow: too much to do. lease, superseded: a move. disarmed: as it should be.",
+                    "newer, old, slow, overwritten: too much to do. lease, superseded: a move. disarmed: meant so.",
                     "cps",
                     rate("aegis_frames_dropped_total", "reason"),
                     stacked=True,

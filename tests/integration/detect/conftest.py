@@ -10,8 +10,16 @@ from tests.integration.match.world import Process, World, joined, serving
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Process]:
-    settings = {"AEGIS_MODELS_DIR": str(models_dir), "AEGIS_PROVIDER": "cpu"}
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder through which frames go."""
+    folder = tmp_path_factory.mktemp("frames")
+    folder.chmod(0o700)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory, models_dir: Path, frames: Path) -> Iterator[Process]:
+    settings = {"AEGIS_MODELS_DIR": str(models_dir), "AEGIS_PROVIDER": "cpu", "AEGIS_FRAMES_DIR": str(frames)}
     with serving("detect", tmp_path_factory.mktemp("detect"), **settings) as running:
         yield running
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,9 @@ from tests.bus import until
 from tests.integration.match.world import MALFORMED, SITE, World
 
 from aegis.contracts import codec, subjects
-from aegis.contracts.messages import FacesDetected, FrameCaptured, LookFound, LookRequested, SiteState
+from aegis.contracts.messages import FacesDetected, FrameCaptured, LookFound, LookRequested, SharedPicture, SiteState
+from aegis.runtime.shared_frames import Writer
+from aegis.vision.pictures import read_picture
 
 _numbers = itertools.count(1)
 EMPTY_ROOM = cv2.imencode(".jpg", np.full((240, 320, 3), 120, np.uint8))[1].tobytes()
@@ -38,9 +41,14 @@ class Camera:
 
         await until(held, f"{self.partition} partitions are held")
 
-    async def send(self, jpeg: bytes, *, lease: int = 1, ago: float = 0.0) -> None:
+    async def send(self, jpeg: bytes, *, lease: int = 1, ago: float = 0.0, shared: SharedPicture | None = None) -> None:
         frame = FrameCaptured(
-            camera=self.name, lease=lease, sequence=next(self._sequence), captured_at=time.time() - ago, jpeg=jpeg
+            camera=self.name,
+            lease=lease,
+            sequence=next(self._sequence),
+            captured_at=time.time() - ago,
+            jpeg=jpeg,
+            shared=shared,
         )
         await self.world.bus.publish(self.frames, codec.encode(frame))
 
@@ -135,6 +143,34 @@ async def test_a_request_that_cannot_be_read_is_put_aside_and_the_next_is_answer
     assert problem in await camera.world.dead_letter(camera.pictures)
     asked = LookRequested(camera=camera.name, lease=1, track=1, look=1)
     assert "forgotten" in (await camera.picture(asked)).problem
+    await camera.world.unharmed()
+
+
+async def test_a_frame_in_memory_is_searched_and_one_that_is_overwritten_is_not(
+    camera: Camera, portrait: bytes, frames: Path
+) -> None:
+    image = read_picture(portrait)
+    assert image is not None
+    height, width = image.shape[:2]
+    planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
+    writer = Writer(frames, camera.name, 1)
+    lies = writer.write(width, height, [planes])
+    await camera.send(b"", shared=lies)
+    found: list[FacesDetected] = []
+
+    async def come() -> bool:
+        found.extend(filter(None, [await camera.looks()]))
+        return bool(found)
+
+    await until(come, "a look", 5)
+    (look,) = found[0].looks
+    asked = LookRequested(camera=camera.name, lease=found[0].lease, track=look.track, look=look.look)
+    picture = read_picture((await camera.picture(asked)).frame_jpeg)
+    assert picture is not None
+    assert picture.shape == image.shape
+    writer.close()
+    await camera.send(b"", shared=lies)
+    await camera.refused("overwritten")
     await camera.world.unharmed()
 
 

@@ -129,15 +129,15 @@ class System:
             raise AssertionError(f"{error}; {self.events[camera]}; {self.log.read_text()[-3000:]}") from None
 
     @contextlib.asynccontextmanager
-    async def readers(self) -> AsyncIterator[None]:
-        """Hold the cameras' partition as detect and match would."""
+    async def readers(self, place: str = "") -> AsyncIterator[None]:
+        """Hold the cameras' partition as detect and match would, of which detect tells of its ``place``."""
 
         async def hold(_: Lease) -> None:
             await asyncio.Event().wait()
 
         running = []
         for kind in ("detect", "match"):
-            leases = Leases(self.bus, kind, "t", hold)
+            leases = Leases(self.bus, kind, "t", hold, place=place)
             leases.want([str(PARTITION)])
             running.append(asyncio.create_task(leases.run()))
         try:

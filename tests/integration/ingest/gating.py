@@ -17,6 +17,7 @@ from aegis.ingest import core
 from aegis.ingest.decoding import Decoder
 from aegis.ingest.packets import Packet
 from aegis.vision.faces import Box, Face
+from aegis.vision.pictures import Coloured
 from aegis.vision.tracking import Tracker
 
 RATE = 5.0
@@ -89,7 +90,7 @@ class _Run:
         for identity, face in zip(self._tracker.update(faces, at), faces, strict=True):
             self.views[identity].append((at, face.box))
         frame = FrameCaptured(camera="gate", lease=1, sequence=0, captured_at=at, jpeg=b"")
-        for look in self.looks.see(frame, image, faces).looks:
+        for look in self.looks.see(frame, Coloured(image), faces).looks:
             kept = self.looks.kept(look.track, look.look)
             if kept is not None and look.captured_at == at:
                 self.sent[look.track].append((at, given, kept.box))
@@ -112,7 +113,7 @@ def compare(video: Path, finder: Finder) -> Compared:
                 if not wanted and not other and given is None:
                     continue
                 image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-                faces = finder.find(image)
+                faces = finder.find(Coloured(image))
                 if wanted:
                     whole.see(image, faces, at, now)
                 if other:

@@ -1,5 +1,7 @@
 """The picture behind an alert shows one person."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,20 +11,20 @@ from aegis.detect.core import Kept
 from aegis.detect.finder import Finder
 from aegis.vision.alignment import align
 from aegis.vision.faces import Face, overlap
-from aegis.vision.pictures import read_picture
+from aegis.vision.pictures import SMALL_WIDTH, Coloured, Planar, read_picture
 
 
 @pytest.fixture(scope="module")
 def two_people(clip: Clip, finder: Finder) -> tuple[Image, list[Face]]:
     image = np.hstack([clip("eat.mkv")[0], clip("bird.mkv")[0]])
-    faces = sorted(finder.find(image), key=lambda face: face.box[0])
+    faces = sorted(finder.find(Coloured(image)), key=lambda face: face.box[0])
     assert len(faces) == 2
     return image, faces
 
 
 def kept(image: Image, face: Face) -> Kept:
     chip = align(image, face.landmarks).tobytes()
-    return Kept(jpeg=captured(image, 1.0).jpeg, box=face.box, chip=chip, sent_at=1.0)
+    return Kept(picture=captured(image, 1.0).jpeg, width=image.shape[1], box=face.box, chip=chip, sent_at=1.0)
 
 
 @pytest.mark.parametrize("whom", [0, 1])
@@ -54,9 +56,9 @@ def test_the_probe_is_given_without_loss(two_people: tuple[Image, list[Face]], f
 
 def test_faces_are_found_where_they_are_in_a_large_frame(clip: Clip, finder: Finder) -> None:
     image = clip("eat.mkv")[0]
-    (face,) = finder.find(image)
+    (face,) = finder.find(Coloured(image))
     large = np.asarray(cv2.resize(image, None, fx=2, fy=2), np.uint8)
-    (found,) = finder.find(large)
+    (found,) = finder.find(Coloured(large))
     assert overlap(found.box, face.scaled(2).box) > 0.8
 
 
@@ -66,7 +68,7 @@ def test_a_broken_frame_is_a_problem_and_no_exception(
 ) -> None:
     image, faces = two_people
     good = kept(image, faces[0])
-    found = finder.picture(Kept(jpeg=jpeg, box=good.box, chip=good.chip, sent_at=1.0))
+    found = finder.picture(replace(good, picture=jpeg))
     assert "cannot be read" in found.problem
     assert (found.chip_png, found.frame_jpeg) == (b"", b"")
     assert read_picture(jpeg) is None
@@ -74,4 +76,18 @@ def test_a_broken_frame_is_a_problem_and_no_exception(
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (33, 31)])
 def test_a_frame_of_any_size_can_be_searched(finder: Finder, shape: tuple[int, int]) -> None:
-    assert finder.find(np.full((*shape, 3), 90, np.uint8)) == []
+    assert finder.find(Coloured(np.full((*shape, 3), 90, np.uint8))) == []
+
+
+def test_of_planes_the_picture_is_whole_at_first_and_small_later_with_the_same_faces_hidden(
+    two_people: tuple[Image, list[Face]], finder: Finder
+) -> None:
+    image, faces = two_people
+    planes = Planar(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420).astype(np.uint8))
+    assert image.shape[1] > SMALL_WIDTH
+    for picture, width in ((planes, image.shape[1]), (planes.small_jpeg, SMALL_WIDTH)):
+        found = read_picture(finder.picture(replace(kept(image, faces[0]), picture=picture)).frame_jpeg)
+        assert found is not None
+        assert found.shape[1] == width
+        (left,) = finder._search(found, 1280, 0.3)
+        assert overlap(left.scaled(image.shape[1] / width).box, faces[0].box) > 0.8

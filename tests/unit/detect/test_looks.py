@@ -3,14 +3,16 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from tests.unit.detect.conftest import Clip, Image, captured
 
 from aegis.contracts.messages import Look
-from aegis.detect.core import KEEP_SECONDS, CameraLooks
+from aegis.detect.core import KEEP_SECONDS, WHOLE_SECONDS, CameraLooks
 from aegis.detect.finder import Finder
 from aegis.vision.faces import Face
+from aegis.vision.pictures import Coloured, Planar
 
 T0 = 1000.0
 
@@ -25,10 +27,10 @@ class View:
     def see(self, after: float, confidence: float = 0.86) -> list[Look]:
         """Show it ``after`` seconds; the detector's ``confidence`` makes its quality."""
         frame = captured(self.image, T0 + after)
-        return list(self.looks.see(frame, self.image, [replace(self.face, score=confidence)]).looks)
+        return list(self.looks.see(frame, Coloured(self.image), [replace(self.face, score=confidence)]).looks)
 
     def see_nobody(self, after: float) -> list[Look]:
-        return list(self.looks.see(captured(self.image, T0 + after), self.image, []).looks)
+        return list(self.looks.see(captured(self.image, T0 + after), Coloured(self.image), []).looks)
 
     def gathered(self) -> None:
         """Let the first looks of the track go out, the last of them at 0.6 s."""
@@ -38,7 +40,7 @@ class View:
 @pytest.fixture
 def view(clip: Clip, finder: Finder) -> View:
     image = clip("eat.mkv")[0]
-    (face,) = finder.find(image)
+    (face,) = finder.find(Coloured(image))
     return View(image, face)
 
 
@@ -112,7 +114,7 @@ def test_a_picture_is_kept_for_ten_seconds_after_it_was_last_sent(view: View) ->
     kept = view.looks.kept(1, best.look)
     assert kept is not None
     assert (kept.chip, kept.sent_at, kept.box) == (best.chip, T0 + 2.6, view.face.box)
-    assert kept.jpeg == captured(view.image, T0).jpeg
+    assert kept.picture == captured(view.image, T0).jpeg
     view.looks.forget(T0 + 0.6 + KEEP_SECONDS + 0.01)
     assert view.looks.kept(1, 4) is None, "sent once, at 0.6 s"
     assert view.looks.kept(1, best.look) is not None, "sent again at 2.6 s"
@@ -128,14 +130,28 @@ def test_a_new_frame_makes_old_pictures_go(view: View) -> None:
     assert view.looks.kept(1, 1) is None
 
 
+def test_planes_are_kept_whole_for_two_seconds_and_as_a_small_jpeg_until_ten(view: View) -> None:
+    planes = Planar(cv2.cvtColor(view.image, cv2.COLOR_BGR2YUV_I420).astype(np.uint8))
+    frame = replace(captured(view.image, T0), jpeg=b"")
+    (look,) = view.looks.see(frame, planes, [view.face]).looks
+    for after, picture in ((0, planes), (WHOLE_SECONDS - 0.1, planes), (WHOLE_SECONDS + 0.1, planes.small_jpeg)):
+        view.looks.forget(T0 + after)
+        kept = view.looks.kept(look.track, look.look)
+        assert kept is not None
+        assert kept.picture is picture
+        assert kept.width == view.image.shape[1]
+    view.looks.forget(T0 + KEEP_SECONDS + 0.1)
+    assert view.looks.kept(look.track, look.look) is None
+
+
 def test_of_a_flawed_look_nothing_is_sent_or_kept(view: View) -> None:
     dark = np.asarray(view.image // 20, np.uint8)
     for n in range(30):
-        seen = view.looks.see(captured(dark, T0 + n / 10), dark, [view.face])
+        seen = view.looks.see(captured(dark, T0 + n / 10), Coloured(dark), [view.face])
         assert seen.looks == ()
         assert seen.flaws == {"dark": 1}
     point = replace(view.face, landmarks=np.full((5, 2), 50, np.float32))
-    seen = view.looks.see(captured(view.image, T0 + 3), view.image, [point])
+    seen = view.looks.see(captured(view.image, T0 + 3), Coloured(view.image), [point])
     assert (seen.looks, seen.flaws) == ((), {"landmarks": 1})
     assert view.looks._kept == {}
     assert all(track.best is None and track.unsent is None for track in view.looks._tracks.values())
@@ -143,7 +159,7 @@ def test_of_a_flawed_look_nothing_is_sent_or_kept(view: View) -> None:
 
 def test_a_flawed_look_does_not_use_up_the_first_good_one(view: View) -> None:
     dark = np.asarray(view.image // 20, np.uint8)
-    view.looks.see(captured(dark, T0), dark, [view.face])
+    view.looks.see(captured(dark, T0), Coloured(dark), [view.face])
     (look,) = view.see(0.1)
     assert look.look == 1
     assert look.first_captured_at == T0 + 0.1
@@ -159,7 +175,7 @@ def test_two_people_who_follow_each_other_through_one_place_are_both_sent(
     now, entered = T0, []
     for name in ("eat.mkv", "bird.mkv"):
         frames = clip(name)
-        x, y = finder.find(frames[0])[0].centre
+        x, y = finder.find(Coloured(frames[0]))[0].centre
         left, top = int(640 - x), int(360 - y)
         entered.append(now)
         for number in range(28):
@@ -167,7 +183,7 @@ def test_two_people_who_follow_each_other_through_one_place_are_both_sent(
             frame = frames[number % len(frames)]
             rows, columns = slice(max(top, 0), min(top + 480, 720)), slice(max(left, 0), left + 640)
             image[rows, columns] = frame[rows.start - top : rows.stop - top, columns.start - left :]
-            sent.extend(looks.see(captured(image, now), image, finder.find(image)).looks)
+            sent.extend(looks.see(captured(image, now), Coloured(image), finder.find(Coloured(image))).looks)
             now += 0.1
         now += pause - 0.1
     times = [look.captured_at for look in sent if look.captured_at == look.seen_at]
@@ -182,8 +198,8 @@ def test_two_people_who_follow_each_other_through_one_place_are_both_sent(
 def test_whoever_steps_into_the_place_of_another_is_sent_at_once(clip: Clip, finder: Finder, view: View) -> None:
     view.gathered()
     other = clip("again.mkv")[10]
-    (face,) = finder.find(other)
-    (look,) = view.looks.see(captured(other, T0 + 0.9), other, [face]).looks
+    (face,) = finder.find(Coloured(other))
+    (look,) = view.looks.see(captured(other, T0 + 0.9), Coloured(other), [face]).looks
     assert (look.track, look.look) == (1, 5), "the same place, so the same track"
     assert look.first_captured_at == T0 + 0.9
     (again,) = view.see(1.0)

@@ -70,7 +70,7 @@ STREAM_CONTENT = {
 LABEL_VALUES = {
     "aegis_canary_runs": "`outcome`: `seen`, `missed`, `failed` (it could not be shown)",
     "aegis_frames_dropped": "`reason`: ingest says `slow` (overtaken by a newer frame), `size`, `lease`, `bus`; "
-    "detect says `newer`, `old`, `disarmed`, `lease`, `superseded`",
+    "detect says `newer`, `old`, `disarmed`, `lease`, `superseded`, `overwritten`",
     "aegis_looks": "`outcome`: `sent`, or the flaw: `small`, `cut`, `turned`, `dark`, `bright`, `blurred`, `landmarks`",
     "aegis_inference_provider": "`provider`: `openvino-bf16`, `openvino-f32`, `cuda`, `cpu`",
     "aegis_matches": "`outcome`: `matched`, `not matched`, `dropped`",

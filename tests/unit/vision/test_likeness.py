@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aegis.detect.finder import Finder
 from aegis.vision.alignment import align
 from aegis.vision.likeness import SIDE, likeness, pattern
+from aegis.vision.pictures import Coloured
 
 Chip = NDArray[np.uint8]
 
@@ -23,7 +24,7 @@ def chips(test_data: Path, models_dir: Path) -> dict[str, list[Chip]]:
     for name in ("again.mkv", "eat.mkv"):
         with av.open(str(test_data / "clips" / name)) as container:
             images = [np.asarray(f.to_ndarray(format="bgr24"), np.uint8) for f in container.decode(video=0)][::6]
-        found[name] = [align(image, faces[0].landmarks) for image in images if (faces := finder.find(image))]
+        found[name] = [align(image, faces[0].landmarks) for image in images if (faces := finder.find(Coloured(image)))]
     return found
 
 
