@@ -88,8 +88,8 @@ class Detect:
         """Share the partitions in which there are cameras; a camera's key begins with its partition."""
 
         async def changed() -> None:
-            keys = (key.split(".") for key in self._records.entries)
-            self.leases.want({partition for partition, _, *edge in keys if "".join(edge) == self._edge})
+            keys = map(subjects.from_camera_key, self._records.entries)
+            self.leases.want({partition for partition, camera, edge in keys if camera and edge == self._edge})
 
         await self._records.run(changed)
 

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis.contracts import codec
+from aegis.contracts import codec, subjects
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import CameraRecord
 from aegis.ingest import core, turn
@@ -115,8 +115,8 @@ class Cameras:
         """Take over what the bucket says now."""
         found: dict[str, Known] = {}
         for key, entry in self.mirror.entries.items():
-            _, camera, *edge = key.split(".")
-            if "".join(edge) != self._edge:
+            _, camera, edge = subjects.from_camera_key(key)
+            if edge != self._edge:
                 continue
             known = self.known.get(camera)
             if known is None or known.revision != entry.revision:
