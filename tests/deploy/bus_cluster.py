@@ -48,11 +48,15 @@ class BusCluster:
         free = _free_ports()
         self.ports = [{port: next(free) for port in (4222, 6222, 8222, 7422, 8883)} for _ in range(self.size)]
         certificates.issue(folder, "server", ["localhost"])
-        for ours, theirs in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("ca.pem", "ca.crt")):
-            (folder / theirs).write_bytes((folder / ours).read_bytes())
+        self.mount(folder)
         self.nkeys = {topology.key_variable(role): bus_server.user_key(folder / f"{role}.nk") for role in KEYS}
         for number in range(self.size):
             self._write(number)
+
+    def mount(self, secret: Path) -> None:
+        """Have the servers find these certificates when they start, as with the Secret that is made of them."""
+        for ours, theirs in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("ca.pem", "ca.crt")):
+            (self.folder / theirs).write_bytes((secret / ours).read_bytes())
 
     def _config_map(self) -> str:
         volumes = {volume["name"]: volume for volume in self._spec["template"]["spec"]["volumes"]}

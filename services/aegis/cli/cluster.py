@@ -15,8 +15,6 @@ from pathlib import Path
 
 import nats.errors
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from aegis.cli.errors import CommandError
 from aegis.cli.requests import connected
@@ -99,7 +97,7 @@ def edge(arguments: argparse.Namespace) -> None:
         for name in EDGE_FILES:
             write_private(folder / name, (centre / name).read_bytes())
         write_private(folder / "centre.pem", (centre / "bus" / "ca.pem").read_bytes())
-        _issue(folder / "bus", "server", BUS_HOSTS, renew=arguments.renew)
+        _renew(folder / "bus", "server", BUS_HOSTS, anew=arguments.renew)
         _write_kustomization(folder, EDGE_SECRETS, {"aegis-bus-nkeys": "nkeys.env"})
     except OSError as error:
         raise CommandError(f"{error.filename or folder}: {error.strerror}", 2) from None
@@ -136,8 +134,8 @@ def _write(folder: Path, config: Path, arguments: argparse.Namespace) -> None:
     public = {name: bus_server.user_key(folder / "keys" / f"{name}.nk") for name in KEYS}
     variables = [f"{topology.key_variable(role)}={key}" for role, key in public.items()]
     write_private(folder / "nkeys.env", _lines(variables))
-    _issue(folder / "bus", "server", (*BUS_HOSTS, *hosts), renew=arguments.renew)
-    _issue(folder / "whip", "whip", (f"ingest.{NAMESPACE}.svc", "ingest", *hosts), renew=arguments.renew)
+    _renew(folder / "bus", "server", (*BUS_HOSTS, *hosts), anew=arguments.renew)
+    _renew(folder / "whip", "whip", (f"ingest.{NAMESPACE}.svc", "ingest", *hosts), anew=arguments.renew)
     for name in ("mqtt.password", "turn.secret"):
         if not (folder / name).exists():
             write_private(folder / name, secrets.token_urlsafe(32).encode())
@@ -157,16 +155,13 @@ def _write(folder: Path, config: Path, arguments: argparse.Namespace) -> None:
     _write_kustomization(folder, SECRETS, {"aegis-bus-nkeys": "nkeys.env", "aegis-site-secrets": "site.env"})
 
 
-def _issue(folder: Path, name: str, hosts: tuple[str, ...], *, renew: bool) -> None:
-    """Issue what is missing or ending; the authority of before stays beside the new one, for who knows only that."""
-    authority = folder / "ca.pem"
-    before = authority.read_bytes() if authority.exists() else b""
-    if renew:
-        authority.unlink(missing_ok=True)
-    certificates.issue(folder, name, hosts)
-    if before and (issued := authority.read_bytes()) != before:
-        former = x509.load_pem_x509_certificates(before)[0].public_bytes(serialization.Encoding.PEM)
-        write_private(authority, issued + former)
+def _renew(folder: Path, name: str, hosts: tuple[str, ...], *, anew: bool) -> None:
+    if certificates.renew(folder, name, hosts, anew=anew) is certificates.Renewal.ANNOUNCED:
+        print(
+            f"{folder / 'ca.pem'} holds a new authority and the former one, and the certificate is still of the former."
+            " Next: apply, restart every server and service, at edges too. Only when all of them run, the same with"
+            " --renew: whoever does not know the new authority by then refuses the others"
+        )
 
 
 def _lines(lines: Iterable[str]) -> bytes:

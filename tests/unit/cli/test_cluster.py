@@ -19,6 +19,9 @@ cameras:
   - {id: door, name: Door, url: "rtsp://viewer:${DOOR_PASSWORD}@camera.example:554/stream"}
 """
 
+AUTHORITY_KEYS = ("bus/ca.key", "whip/ca.key")
+"""They sign and open nothing, so nobody on the cluster is given them."""
+
 
 def init(tmp_path: Path, site: str = SITE, site_key: Path | None = None, *hosts: str, renew: bool = False) -> Path:
     config, folder = tmp_path / "site.yaml", tmp_path / "made"
@@ -53,7 +56,7 @@ def test_it_names_every_file_that_it_wrote_and_no_other(tmp_path: Path) -> None:
     generators = made["secretGenerator"]
     named = {item.partition("=")[2] or item for g in generators for item in (*g.get("files", ()), *g.get("envs", ()))}
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert named == written - {"kustomization.yaml"}
+    assert named == written - {"kustomization.yaml", *AUTHORITY_KEYS}
     assert len({generator["name"] for generator in generators}) == len(generators)
 
 
@@ -80,17 +83,29 @@ def test_the_certificates_name_the_bus_as_it_is_called(tmp_path: Path) -> None:
     assert {"nats", "nats.aegis.svc", "localhost", "bus.example.org"} <= set(names.get_values_for_type(x509.DNSName))
 
 
-def test_whoever_trusts_the_former_authority_is_told_of_the_new_one(tmp_path: Path) -> None:
-    authority = init(tmp_path) / "bus" / "ca.pem"
-    (first,) = x509.load_pem_x509_certificates(authority.read_bytes())
-    for _ in range(2):
-        former = x509.load_pem_x509_certificates(authority.read_bytes())[0]
-        init(tmp_path, renew=True)
-        new, kept = x509.load_pem_x509_certificates(authority.read_bytes())
-        assert (kept, new == former) == (former, False)
-        leaf = x509.load_pem_x509_certificate((authority.parent / "server.pem").read_bytes())
-        leaf.verify_directly_issued_by(new)
-    assert first not in (new, kept)
+def test_a_renewed_certificate_is_of_the_authority_that_is_trusted(tmp_path: Path) -> None:
+    bus = init(tmp_path) / "bus"
+    authority, former = (bus / "ca.pem").read_bytes(), (bus / "server.pem").read_bytes()
+    init(tmp_path, renew=True)
+    assert (bus / "ca.pem").read_bytes() == authority
+    assert (bus / "server.pem").read_bytes() != former
+
+
+def test_a_new_authority_is_trusted_before_it_signs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bus = init(tmp_path) / "bus"
+    (former,) = x509.load_pem_x509_certificates((bus / "ca.pem").read_bytes())
+    (bus / "ca.key").unlink()
+    init(tmp_path)
+    assert "a new authority" not in capsys.readouterr().out, "nothing is to be renewed"
+    for renew in (True, False):
+        init(tmp_path, renew=renew)
+        assert f"{bus / 'ca.pem'} holds a new authority" in capsys.readouterr().out
+        new, kept = x509.load_pem_x509_certificates((bus / "ca.pem").read_bytes())
+        assert kept == former
+        x509.load_pem_x509_certificate((bus / "server.pem").read_bytes()).verify_directly_issued_by(former)
+    init(tmp_path, renew=True)
+    assert x509.load_pem_x509_certificates((bus / "ca.pem").read_bytes()) == [new, former]
+    x509.load_pem_x509_certificate((bus / "server.pem").read_bytes()).verify_directly_issued_by(new)
 
 
 def test_a_site_keeps_the_key_that_it_has(tmp_path: Path) -> None:
@@ -127,7 +142,7 @@ def test_an_edge_is_given_its_own_and_no_more(tmp_path: Path) -> None:
     assert kept == {"site.key", "nkeys.env", "keys/ingest.nk", "keys/detect.nk", "keys/edge.nk"}
     made = yaml.safe_load((folder / "kustomization.yaml").read_text())["secretGenerator"]
     named = {item.partition("=")[2] or item for g in made for item in (*g.get("files", ()), *g.get("envs", ()))}
-    assert named == files - {"kustomization.yaml"}
+    assert named == files - {"kustomization.yaml", *AUTHORITY_KEYS}
     assert (folder / "centre.pem").read_bytes() == (centre / "bus" / "ca.pem").read_bytes()
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in folder.rglob("*"))
     with pytest.raises(CommandError, match="No such file"):

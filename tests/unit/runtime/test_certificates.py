@@ -1,6 +1,7 @@
 """Certificates of our own servers: what strict clients take, for the names that were asked for."""
 
 import asyncio
+import datetime as dt
 import ssl
 from pathlib import Path
 
@@ -45,3 +46,34 @@ def test_it_stays_until_it_ends_soon(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "bus.pem").read_bytes() != before
     leaf = x509.load_pem_x509_certificate((tmp_path / "bus.pem").read_bytes())
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes()))
+
+
+def test_an_authority_is_followed_by_another_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "AUTHORITY_DAYS", certificates.VALID_DAYS)
+    steps = [certificates.renew(tmp_path, "bus", ["localhost"], anew=False)]
+    monkeypatch.undo()
+    leaf = (tmp_path / "bus.pem").read_bytes()
+    steps += [certificates.renew(tmp_path, "bus", ["localhost"], anew=anew) for anew in (True, False, True)]
+    assert [step.name for step in steps] == ["ISSUED", "ANNOUNCED", "ANNOUNCED", "ISSUED"]
+    new, former = x509.load_pem_x509_certificates((tmp_path / "ca.pem").read_bytes())
+    x509.load_pem_x509_certificate(leaf).verify_directly_issued_by(former)
+    x509.load_pem_x509_certificate((tmp_path / "bus.pem").read_bytes()).verify_directly_issued_by(new)
+
+
+def test_whoever_signed_what_is_shown_stays_trusted(tmp_path: Path) -> None:
+    certificates.renew(tmp_path, "bus", ["localhost"], anew=False)
+    (first,) = x509.load_pem_x509_certificates((tmp_path / "ca.pem").read_bytes())
+    for _ in range(2):
+        (tmp_path / "ca.key").unlink()
+        assert certificates.renew(tmp_path, "bus", ["localhost"], anew=True) is certificates.Renewal.ANNOUNCED
+    assert first in x509.load_pem_x509_certificates((tmp_path / "ca.pem").read_bytes())
+
+
+def test_what_has_ended_is_replaced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "VALID_DAYS", 0)
+    certificates.renew(tmp_path, "bus", ["localhost"], anew=False)
+    monkeypatch.undo()
+    (tmp_path / "ca.key").unlink()
+    assert certificates.renew(tmp_path, "bus", ["localhost"], anew=False) is certificates.Renewal.ISSUED
+    leaf = x509.load_pem_x509_certificate((tmp_path / "bus.pem").read_bytes())
+    assert leaf.not_valid_after_utc > dt.datetime.now(dt.UTC) + dt.timedelta(days=certificates.RENEW_DAYS)
