@@ -34,6 +34,7 @@ BUS_HOSTS = (
     "127.0.0.1",
 )
 """What the bus is called: by services, by its own servers, and through a port that is forwarded."""
+WHIP_HOSTS = (f"ingest.{NAMESPACE}.svc", "ingest")
 KEYS = (*topology.ROLES, edges.KEY)
 """Who has a key: every role, and the link of an edge."""
 BUS_SECRETS = {
@@ -97,7 +98,7 @@ def edge(arguments: argparse.Namespace) -> None:
         for name in EDGE_FILES:
             write_private(folder / name, (centre / name).read_bytes())
         write_private(folder / "centre.pem", (centre / "bus" / "ca.pem").read_bytes())
-        _renew(folder / "bus", "server", BUS_HOSTS, anew=arguments.renew)
+        _renew(folder / "bus", "server", BUS_HOSTS, "statefulset/nats", anew=arguments.renew)
         _write_kustomization(folder, EDGE_SECRETS, {"aegis-bus-nkeys": "nkeys.env"})
     except OSError as error:
         raise CommandError(f"{error.filename or folder}: {error.strerror}", 2) from None
@@ -134,8 +135,8 @@ def _write(folder: Path, config: Path, arguments: argparse.Namespace) -> None:
     public = {name: bus_server.user_key(folder / "keys" / f"{name}.nk") for name in KEYS}
     variables = [f"{topology.key_variable(role)}={key}" for role, key in public.items()]
     write_private(folder / "nkeys.env", _lines(variables))
-    _renew(folder / "bus", "server", (*BUS_HOSTS, *hosts), anew=arguments.renew)
-    _renew(folder / "whip", "whip", (f"ingest.{NAMESPACE}.svc", "ingest", *hosts), anew=arguments.renew)
+    _renew(folder / "bus", "server", (*BUS_HOSTS, *hosts), "statefulset/nats", anew=arguments.renew)
+    _renew(folder / "whip", "whip", (*WHIP_HOSTS, *hosts), "deployment/ingest", anew=arguments.renew)
     for name in ("mqtt.password", "turn.secret"):
         if not (folder / name).exists():
             write_private(folder / name, secrets.token_urlsafe(32).encode())
@@ -155,13 +156,22 @@ def _write(folder: Path, config: Path, arguments: argparse.Namespace) -> None:
     _write_kustomization(folder, SECRETS, {"aegis-bus-nkeys": "nkeys.env", "aegis-site-secrets": "site.env"})
 
 
-def _renew(folder: Path, name: str, hosts: tuple[str, ...], *, anew: bool) -> None:
-    if certificates.renew(folder, name, hosts, anew=anew) is certificates.Renewal.ANNOUNCED:
-        print(
-            f"{folder / 'ca.pem'} holds a new authority and the former one, and the certificate is still of the former."
-            " Next: apply, restart every server and service, at edges too. Only when all of them run, the same with"
-            " --renew: whoever does not know the new authority by then refuses the others"
-        )
+def _renew(folder: Path, name: str, hosts: tuple[str, ...], shown_by: str, *, anew: bool) -> None:
+    """Write a server's certificate where that is due, and say what is to be done with one that replaces another."""
+    authority, certificate = folder / "ca.pem", folder / f"{name}.pem"
+    first = not authority.exists()
+    match certificates.renew(folder, name, hosts, anew=anew):
+        case certificates.Renewal.ISSUED if not first:
+            print(
+                f"{certificate} is new, for {', '.join(certificates.hosts(certificate.read_bytes()))}. When it is"
+                f" applied: kubectl -n {NAMESPACE} rollout restart {shown_by}"
+            )
+        case certificates.Renewal.ANNOUNCED:
+            print(
+                f"{authority} holds a new authority and the former one, and {certificate} is still of the former."
+                " When it is applied, restart every server and service, at edges too. Only when all of them run, the"
+                " same with --renew: whoever does not know the new authority by then refuses the others."
+            )
 
 
 def _lines(lines: Iterable[str]) -> bytes:

@@ -185,11 +185,13 @@ def _cluster(command: argparse.ArgumentParser, common: argparse.ArgumentParser) 
     init.add_argument("--config", type=Path, required=True, metavar="SITE.YAML", help="the site file")
     init.add_argument("--site-key", type=Path, metavar="FILE", help="the site's key, if it has one already")
     init.add_argument(
-        "--host", action="append", default=[], metavar="NAME", help="what the bus or WHIP is called from outside"
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what the bus or WHIP is called from outside, beside the names of before",
     )
-    init.add_argument(
-        "--renew", action="store_true", help="issue the certificates anew, before they end or for new names"
-    )
+    init.add_argument("--renew", action="store_true", help="issue the certificates anew, long before they end")
     edge = actions.add_parser("edge", parents=[common], help="write what an edge of it is given")
     edge.add_argument("directory", type=Path, metavar="DIR", help="where to; what is there is kept")
     edge.add_argument("--centre", type=Path, required=True, metavar="DIR", help="what `aegis cluster init` wrote")

@@ -48,15 +48,18 @@ def issue(directory: Path, name: str, hosts: Sequence[str]) -> None:
 
 
 def renew(directory: Path, name: str, hosts: Sequence[str], *, anew: bool) -> Renewal:
-    """Write what :func:`issue` does where it is missing or ends soon, or ``anew``, from an authority that is kept.
+    """Write what :func:`issue` does, from an authority that is kept, where it is missing or ends soon, or ``anew``.
 
-    Its key is ``ca.key``. Where that is missing, or the authority would end too soon, a new one is only announced:
-    ``ca.pem`` then holds both, and the certificate changes once this is called with ``anew``. Until then every server
-    must have read ``ca.pem``, or those that have the new certificate and those that do not refuse each other.
+    A certificate that is not for all of ``hosts`` is issued anew, too; those of the one before stay.
+
+    The authority's key is ``ca.key``. Where that is missing, or the authority would end too soon, a new one is only
+    announced: ``ca.pem`` then holds both, and the certificate changes once this is called with ``anew``. Until then
+    every server must have read ``ca.pem``, or those with the new certificate and those without refuse each other.
     """
     present, authority = _leaf(directory / f"{name}.pem"), _kept_authority(directory)
+    wanted, had = [_host(host) for host in hosts], _hosts(present) if present else []
     if present is not None and _days_left(present) > 0:
-        due = anew or _days_left(present) <= RENEW_DAYS
+        due = anew or _days_left(present) <= RENEW_DAYS or not set(wanted) <= set(had)
         if authority is None:
             if due:
                 _announce(directory, name)
@@ -66,8 +69,13 @@ def renew(directory: Path, name: str, hosts: Sequence[str], *, anew: bool) -> Re
         if not due:
             return Renewal.KEPT
     # Nobody takes a certificate that has ended, so nothing is lost by a new authority at once.
-    _write_leaf(directory, name, [_host(host) for host in hosts], authority or _announce(directory, name))
+    _write_leaf(directory, name, list(dict.fromkeys([*wanted, *had])), authority or _announce(directory, name))
     return Renewal.ISSUED
+
+
+def hosts(pem: bytes) -> list[str]:
+    """Give the names and addresses that a certificate is for."""
+    return [str(host.value) for host in _hosts(x509.load_pem_x509_certificate(pem))]
 
 
 def ends(pem: bytes) -> float:
@@ -88,6 +96,13 @@ def _host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         return x509.DNSName(text)
+
+
+def _hosts(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
 
 
 def _leaf(path: Path) -> x509.Certificate | None:

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from aegis.cli import cluster
 from aegis.cli.errors import CommandError
-from aegis.runtime import sealing, topology
+from aegis.runtime import certificates, sealing, topology
 
 SITE = """
 site: {id: test, name: Test, kind: venue, jurisdiction: US-PA}
@@ -76,11 +76,38 @@ def test_variables_of_the_site_file_come_along_and_no_others(tmp_path: Path, mon
         init(tmp_path)
 
 
+def names(certificate: Path) -> set[str]:
+    return set(certificates.hosts(certificate.read_bytes()))
+
+
 def test_the_certificates_name_the_bus_as_it_is_called(tmp_path: Path) -> None:
     folder = init(tmp_path, SITE, None, "bus.example.org")
-    certificate = x509.load_pem_x509_certificate((folder / "bus" / "server.pem").read_bytes())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert {"nats", "nats.aegis.svc", "localhost", "bus.example.org"} <= set(names.get_values_for_type(x509.DNSName))
+    assert {"nats", "nats.aegis.svc", "localhost", "127.0.0.1", "bus.example.org"} <= names(folder / "bus/server.pem")
+
+
+def test_a_name_that_is_missing_is_added_and_none_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = init(tmp_path)
+    before = (folder / "bus/ca.pem").read_bytes()
+    for given in (("bus.example.org",), ("10.0.0.7", "mqtt.example.org")):
+        capsys.readouterr()
+        init(tmp_path, SITE, None, *given)
+        said = capsys.readouterr().out
+        for path, restart in (("bus/server.pem", "statefulset/nats"), ("whip/whip.pem", "deployment/ingest")):
+            assert f"{folder / path} is new, for " in said
+            assert f"rollout restart {restart}\n" in said
+    init(tmp_path, renew=True)
+    for path in ("bus/server.pem", "whip/whip.pem"):
+        assert {"bus.example.org", "mqtt.example.org", "10.0.0.7"} <= names(folder / path)
+    assert (folder / "bus/ca.pem").read_bytes() == before
+
+
+def test_names_outlive_a_renewal_that_nobody_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = init(tmp_path, SITE, None, "bus.example.org")
+    before = (folder / "bus/server.pem").read_bytes()
+    monkeypatch.setattr(certificates, "RENEW_DAYS", certificates.VALID_DAYS)
+    init(tmp_path)
+    assert (folder / "bus/server.pem").read_bytes() != before
+    assert "bus.example.org" in names(folder / "bus/server.pem")
 
 
 def test_a_renewed_certificate_is_of_the_authority_that_is_trusted(tmp_path: Path) -> None:
