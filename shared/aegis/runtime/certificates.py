@@ -79,8 +79,13 @@ def hosts(pem: bytes) -> list[str]:
 
 
 def ends(pem: bytes) -> float:
-    """Give when the first of these certificates ends, as unix time."""
-    return min(found.not_valid_after_utc.timestamp() for found in x509.load_pem_x509_certificates(pem))
+    """Give when the first certificate of a chain ends, as unix time: then none of it is taken any more."""
+    return min(_ends(pem))
+
+
+def trusted_until(pem: bytes) -> float:
+    """Give when the last of these authorities ends, as unix time: of two, the former may go before the servers' own."""
+    return max(_ends(pem))
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -89,6 +94,10 @@ def write_private(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)
     temporary.replace(path)
+
+
+def _ends(pem: bytes) -> list[float]:
+    return [found.not_valid_after_utc.timestamp() for found in x509.load_pem_x509_certificates(pem)]
 
 
 def _host(text: str) -> x509.GeneralName:

@@ -23,7 +23,7 @@ async def note(bus: Bus, ready: Callable[[], bool]) -> None:
     _note_presented(bus)
     if bus.config.ca is not None:
         authority = await asyncio.to_thread(bus.config.ca.read_bytes)
-        metrics.CERTIFICATE_EXPIRES.labels("bus-ca").set(certificates.ends(authority))
+        metrics.CERTIFICATE_EXPIRES.labels("bus-ca").set(certificates.trusted_until(authority))
 
 
 def _note_presented(bus: Bus) -> None:

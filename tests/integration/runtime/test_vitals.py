@@ -3,7 +3,9 @@
 import asyncio
 import datetime as dt
 import functools
+from pathlib import Path
 
+import pytest
 from cryptography import x509
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from tests.bus import Server, until
@@ -11,7 +13,7 @@ from tests.integration.runtime.conftest import kill, start
 
 from aegis.contracts import codec, subjects
 from aegis.contracts.messages import SiteRecord, SiteState
-from aegis.runtime import metrics, tasks, vitals
+from aegis.runtime import certificates, metrics, tasks, vitals
 from aegis.runtime.buckets import Bucket
 from aegis.runtime.bus import Bus
 from aegis.runtime.consumers import consume
@@ -49,6 +51,22 @@ async def test_a_process_tells_until_when_certificates_hold(server: Server, bus:
         ends = x509.load_pem_x509_certificate(pem).not_valid_after_utc
         told = dt.datetime.fromtimestamp(value("aegis_certificate_expires_seconds", file=label), dt.UTC)
         assert told == ends
+
+
+@pytest.fixture
+def former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Give an authority that ends within two days."""
+    monkeypatch.setattr(certificates, "VALID_DAYS", 2)
+    certificates.issue(tmp_path, "former", ["localhost"])
+    return (tmp_path / "ca.pem").read_bytes()
+
+
+async def test_a_former_authority_may_end(server: Server, bus: Bus, former: bytes) -> None:
+    pem = await asyncio.to_thread(server.files.ca.read_bytes)
+    await asyncio.to_thread(server.files.ca.write_bytes, pem + former)
+    await vitals.note(bus, lambda: True)
+    newest = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    assert value("aegis_certificate_expires_seconds", file="bus-ca") == newest.timestamp()
 
 
 async def test_what_waits_is_counted_and_forgotten(bus: Bus) -> None:
