@@ -59,7 +59,7 @@ EDGE_SECRETS = {
     "aegis-centre-ca": ["ca.crt=centre.pem"],
     **{f"aegis-key-{name}": [f"key.nk=keys/{name}.nk"] for name in EDGE_KEYS},
 }
-SITE_VARIABLE = re.compile(r"\$\{(\w+)\}|_env:\s*(\w+)")
+SITE_VARIABLE = re.compile(r"""\$\{(\w+)\}|_env["']?\s*:\s*["']?(\w+)""")
 
 
 def init(arguments: argparse.Namespace) -> None:

@@ -85,6 +85,13 @@ def test_the_certificates_name_the_bus_as_it_is_called(tmp_path: Path) -> None:
     assert {"nats", "nats.aegis.svc", "localhost", "127.0.0.1", "bus.example.org"} <= names(folder / "bus/server.pem")
 
 
+@pytest.mark.parametrize("key", ["secret_env: HOOK", 'secret_env: "HOOK"', "'secret_env' : 'HOOK'"])
+def test_the_secret_of_a_webhook_comes_along(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK", "signs")
+    notify = f"notify: {{webhooks: [{{url: 'https://hooks.example.org/aegis', {key}}}]}}\n"
+    assert (init(tmp_path, SITE + notify) / "site.env").read_text() == "DOOR_PASSWORD=s3cret\nHOOK=signs\n"
+
+
 def test_a_name_that_is_missing_is_added_and_none_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = init(tmp_path)
     before = (folder / "bus/ca.pem").read_bytes()
