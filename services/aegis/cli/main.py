@@ -5,9 +5,11 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from nats.errors import Error as BusError
 
@@ -16,6 +18,7 @@ from aegis.cli.backup import command as backups
 from aegis.cli.doctor import command as examination
 from aegis.cli.errors import CommandError
 from aegis.cli.state import State, default_state
+from aegis.runtime import tasks
 
 ASKING = {
     "camera": requests.camera,
@@ -24,7 +27,6 @@ ASKING = {
     "alerts": alerts.alerts,
     "user": users.users,
     "calibrate": calibration.calibrate,
-    "cluster": cluster.declare,
     "notify": notify.notify,
     "drill": notify.drill,
     "status": site.show_status,
@@ -268,7 +270,9 @@ async def _perform(arguments: argparse.Namespace) -> int:
             return await up.up(up.prepare(arguments.config, State(arguments.state), until_done=arguments.until_done))
         case "check":
             up.check(arguments.file)
-        case "cluster" if arguments.action != "declare":
+        case "cluster" if arguments.action == "declare":
+            return await _until_told(cluster.declare(arguments))
+        case "cluster":
             cluster.init(arguments) if arguments.action == "init" else cluster.edge(arguments)
         case "plan":
             plan.show(arguments)
@@ -276,7 +280,7 @@ async def _perform(arguments: argparse.Namespace) -> int:
             # WebRTC and models take a second to import, too.
             from aegis.cli.canary import canary  # noqa: PLC0415
 
-            await canary(arguments)
+            return await _until_told(canary(arguments))
         case "demo":
             return await demo.demo(State(arguments.state), once=arguments.once, whip=arguments.whip)
         case "models":
@@ -286,8 +290,22 @@ async def _perform(arguments: argparse.Namespace) -> int:
     return 0
 
 
+async def _until_told(work: Coroutine[Any, Any, None]) -> int:
+    """Do what runs alone in a container, whose first process ignores every signal that it does not handle."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    told, working = asyncio.create_task(stop.wait()), asyncio.create_task(work)
+    await asyncio.wait({told, working}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        await tasks.end([told])
+        await working
+        return 0
+    await tasks.end([working])
+    return 128 + signal.SIGTERM
+
+
 def main(words: Sequence[str] | None = None) -> None:
-    """Run one command; exits 0, 1 when it could not be done, or 2 when it was asked wrongly."""
+    """Run one command; exits 0, 1 when it could not be done, 2 when it was asked wrongly, or as a signal says."""
     arguments = parser().parse_args(words)
     logging.basicConfig(level=logging.CRITICAL)
     try:
