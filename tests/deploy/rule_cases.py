@@ -157,6 +157,10 @@ def replicas(wanted: int, ready: int) -> dict[str, str]:
 
 
 MARGIN = f'aegis_canary_margin{{{NS},pod="c",camera="canary"}}'
+CANARY_SHOWN = {
+    f'aegis_camera_online{{{NS},pod="i",camera="canary"}}': flat(1),
+    f'aegis_canary_last_seen_seconds{{{NS},pod="c",camera="canary"}}': flat(60),
+}
 SKEW = f'aegis_clock_offset_seconds{{{NS},service="detect",pod="p"}}'
 CHURN = f'aegis_lease_moves_total{{{NS},pod="p",kind="detect"}}'
 WANTED = f'aegis_leases_wanted{{{NS},pod="p",kind="detect"}}'
@@ -168,6 +172,9 @@ CASES = (
     Case("CameraOffline", 0, online(flat(0), flat(1)), why="another replica has it"),
     Case("AllCamerasOffline", 1, pods("aegis_camera_online", 'camera="a"', flat(0), flat(0))),
     Case("AllCamerasOffline", 0, pods("aegis_camera_online", 'camera="a"', flat(0)) | online(flat(1))),
+    Case("AllCamerasOffline", 1, pods("aegis_camera_online", 'camera="a"', flat(0)) | CANARY_SHOWN),
+    Case("AllCamerasOffline", 0, pods("aegis_camera_online", 'camera="a"', flat(1)) | CANARY_SHOWN),
+    Case("AllCamerasOffline", 0, CANARY_SHOWN, why="there are no others"),
     Case("CameraUnheld", 1, pods("aegis_leases_free", 'kind="detect"', flat(2), flat(3))),
     Case(
         "CameraUnheld",

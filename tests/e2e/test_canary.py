@@ -92,6 +92,8 @@ async def test_a_canary_is_seen_and_pages_nobody(people: People, tmp_path: Path)
 
         metrics = await served(system, shown)
         assert 'aegis_canary_margin{camera="canary"} 0.' in metrics
+        # What BusDisconnected and ServiceDown look at, of every process that is scraped.
+        assert {"aegis_ready 1.0", "aegis_bus_connected 1.0"} <= set(metrics.splitlines())
         assert re.search(r'aegis_canary_last_seen_seconds\{camera="canary"\} 1\.\d+e\+09', metrics)
 
         await system.command("watchlist", "remove", identity)

@@ -24,7 +24,7 @@ from aegis.cli.requests import connected
 from aegis.cli.state import State, models_dir
 from aegis.contracts import codec
 from aegis.contracts.messages import SiteRecord, SiteState
-from aegis.runtime import logs, metrics, policy, tasks
+from aegis.runtime import logs, metrics, policy, tasks, vitals
 from aegis.runtime.buckets import Bucket
 from aegis.runtime.bus import Bus, BusUnavailableError
 from aegis.runtime.enrolment import EnrolmentError
@@ -83,6 +83,7 @@ async def canary(arguments: argparse.Namespace) -> None:
     health = Health()
     async with _probes(arguments.http, health), connected(arguments) as bus, background() as start:
         health.connected = lambda: bus.connected
+        await vitals.note(bus, lambda: health.ready and bus.connected)
         camera, watch = Camera(address, scene), Watch(bus, arguments.camera)
         start(camera.run())
         for stream in watch.streams:

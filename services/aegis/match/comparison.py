@@ -91,10 +91,14 @@ class Comparison:
         watchlist = await asyncio.to_thread(self._watchlist, kept, version, scale)
         for key, problem in watchlist.unusable.items():
             log.error("the templates of watchlist entry %s cannot be matched: %s", key, problem)
-        usable = len(watchlist.entries) - len(watchlist.unusable)
+        listed = watchlist.usable()
+        usable = listed.total()
         if usable > LEARNT_ENTRIES:
             log.warning("%d people are listed, more than %d, so nothing is learnt of strangers", usable, LEARNT_ENTRIES)
-        metrics.GALLERY.set(usable)
+        # An empty list must show beside a canary, who is always on it.
+        metrics.GALLERY.set(
+            usable - sum(listed[name] for name, category in scale.categories.items() if category.canary)
+        )
         size = len(scale.cohort) if scale.cohort else 0
         self._health.detail |= {"entries": usable, "watchlist_version": version, "cohort_size": size}
         # Without a wait between them, so that no face meets one of them without the other.

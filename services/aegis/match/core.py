@@ -142,7 +142,7 @@ class Watchlist:
         self.version = version
         self.unusable: dict[str, str] = {}
         self._galleries: dict[str, Gallery] = {}
-        self._categories: dict[str, frozenset[str]] = {}
+        self._categories: dict[str, Counter[str]] = {}
         self._dimensions: dict[str, int] = {}
         templates: dict[str, dict[str, NDArray[np.float32]]] = {}
         for name, entry in entries.items():
@@ -166,7 +166,11 @@ class Watchlist:
         self._dimensions[embedder] = usual
         usable = {name: rows for name, rows in fellows.items() if name not in self.unusable}
         self._galleries[embedder] = Gallery.build(usable, cohort)
-        self._categories[embedder] = frozenset(self.entries[name].category for name in usable)
+        self._categories[embedder] = Counter(self.entries[name].category for name in usable)
+
+    def usable(self) -> Counter[str]:
+        """Count who can be matched, by category."""
+        return sum(self._categories.values(), Counter())
 
     def dimension(self, embedder: str) -> int | None:
         """Give how many numbers a vector of this template version has; None while nobody is enrolled with it."""

@@ -19,7 +19,7 @@ from aegis.contracts.messages import Category, CohortPart, CohortRecord, EntryRe
 from aegis.match.comparison import Comparison
 from aegis.match.core import EndedTrack
 from aegis.match.learning import LISTS, VISIT_SECONDS, Learning
-from aegis.runtime import policy, sealing, topology
+from aegis.runtime import metrics, policy, sealing, topology
 from aegis.runtime.buckets import Bucket
 from aegis.runtime.bus import Bus
 from aegis.runtime.policy import Policy
@@ -223,6 +223,16 @@ async def test_the_canary_is_no_traffic(counting: Counting) -> None:
     record = await counting.kept("ada")
     assert record is not None
     assert len(ImpostorHistogram.from_bytes(record.histogram)) == 1
+
+
+async def test_the_canary_does_not_count_as_somebody_who_can_be_matched(counting: Counting) -> None:
+    categories = {**SITE.categories, "staff": Category(canary=True)}
+    await Bucket(counting.bus, policy.BUCKET).put(policy.SITE, codec.encode(replace(SITE, categories=categories)))
+    await until(lambda: "staff" in counting.comparison.categories, "the category is known")
+    await counting.enrol("sam", "staff")
+    assert metrics.REGISTRY.get_sample_value("aegis_gallery_entries") == 0
+    await counting.enrol("ada")
+    assert metrics.REGISTRY.get_sample_value("aegis_gallery_entries") == 1
 
 
 async def test_lists_that_change_often_lose_nothing_that_was_counted(counting: Counting) -> None:

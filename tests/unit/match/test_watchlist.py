@@ -94,6 +94,7 @@ def test_one_broken_template_keeps_nobody_else_from_being_matched(case: str) -> 
     broken = replace(entry("broken"), templates=tuple(Template(vector=v, photo="p") for v in BROKEN[case]))
     listed = watchlist(entry("ada", ADA), broken, entry("ben", BEN))
     assert list(listed.unusable) == ["broken"]
+    assert listed.usable().total() == len(listed.entries) - 1
     assert listed.unusable["broken"]
     assert best(listed, ADA) == "ada"
     assert best(listed, BEN) == "ben"
