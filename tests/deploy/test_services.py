@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.deploy import given, keys, pods
 from tests.deploy.rendering import (
+    OVERLAYS,
     WHOLE,
     Manifest,
     containers,
@@ -53,6 +54,18 @@ def main_container(manifests: tuple[Manifest, ...], service: str) -> Manifest:
 
 def files_of(secret: str) -> set[str]:
     return {file.partition("=")[0] for file in SECRETS[secret]}
+
+
+def called(manifests: tuple[Manifest, ...]) -> set[str]:
+    """Give every name by which a pod calls the bus."""
+    urls = {
+        value
+        for template in templates(manifests).values()
+        for container in containers(template)
+        for variable, value in given.environment(manifests, container).items()
+        if variable == "AEGIS_BUS_URL"
+    }
+    return {re.fullmatch(r"tls://([\w.-]+):4222", url)[1] for one in urls for url in one.split(",")}  # type: ignore[index]
 
 
 def megabytes(quantity: str) -> float:
@@ -152,16 +165,22 @@ def test_the_certificate_of_the_bus_is_for_every_name_that_it_is_called_by() -> 
     assert "verify_cert_and_check_known_urls: true" in files["cluster.conf"]
     wildcards = {host.removeprefix("*.") for host in cluster.BUS_HOSTS if host.startswith("*.")}
     assert {route.partition(".")[2] for route in routes} <= wildcards
-    called = {
-        re.fullmatch(r"tls://([\w.-]+):4222", value)[1]  # type: ignore[index]
-        for name in WHOLE
-        for template in templates(overlay(name)).values()
-        for container in containers(template)
-        for variable, value in given.environment(overlay(name), container).items()
-        if variable == "AEGIS_BUS_URL"
-    }
-    assert called == {"nats", "localhost"}
-    assert called <= set(cluster.BUS_HOSTS)
+    hosts = {host for name in OVERLAYS for host in called(overlay(name))}
+    assert {host if "." not in host else f"*.{host.partition('.')[2]}" for host in hosts} <= set(cluster.BUS_HOSTS)
+
+
+@pytest.mark.parametrize("what", everything(), ids=named)
+def test_every_server_of_the_bus_has_an_address_of_its_own_and_one_alone_a_name_that_stays(
+    what: tuple[str, ...],
+) -> None:
+    """A client leaves a server that is cut off for another address of its list."""
+    manifests = rendered(what)
+    size = the(manifests, "StatefulSet", "nats")["spec"]["replicas"]
+    several = {f"nats-{n}.nats-headless.aegis.svc.cluster.local" for n in range(size)}
+    assert called(manifests) - {"localhost"} == (several if size > 1 else {"nats"})
+    headless = the(manifests, "Service", "nats-headless")["spec"]
+    assert headless["publishNotReadyAddresses"]
+    assert {"name": "client", "port": 4222, "targetPort": "client"} in headless["ports"]
 
 
 @pytest.mark.parametrize("what", everything(), ids=named)
