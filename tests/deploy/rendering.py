@@ -32,20 +32,23 @@ def overlay(name: str) -> tuple[Manifest, ...]:
 @functools.cache
 def with_components(*names: str) -> tuple[Manifest, ...]:
     """Render components on the base, as an overlay that lists them does."""
+    return with_overlay({
+        "namespace": "aegis",
+        "resources": ["../deploy/k8s/base"],
+        "components": [f"../deploy/k8s/components/{name}" for name in names],
+        "images": [{"name": "aegis", "newTag": "0.1.0"}],
+    })  # fmt: skip
+
+
+def with_overlay(kustomization: Manifest, **files: str) -> tuple[Manifest, ...]:
+    """Render an overlay of somebody's own, beside ``deploy``, with other files of its folder by their stem."""
     with tempfile.TemporaryDirectory() as folder:
-
-        def relative(*parts: str) -> str:
-            return os.path.relpath(K8S.joinpath(*parts), Path(folder).resolve())
-
-        kustomization = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": "aegis",
-            "resources": [relative("base")],
-            "components": [relative("components", name) for name in names],
-            "images": [{"name": "aegis", "newTag": "0.1.0"}],
-        }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        deploy = os.path.relpath(ROOT / "deploy", Path(folder).resolve())
+        (Path(folder) / "kustomization.yaml").write_text(
+            yaml.safe_dump(kustomization, width=1000).replace("../deploy", deploy)
+        )
+        for name, text in files.items():
+            (Path(folder) / f"{name}.yaml").write_text(text)
         return render(Path(folder))
 
 

@@ -8,7 +8,7 @@ from tests.deploy.rendering import WHOLE, Manifest, everything, named, of_kind, 
 from aegis.cli.state import SERVICES
 
 RTSP = {("TCP", 554), ("TCP", 8554)}
-TELLING = {("TCP", port) for port in (25, 443, 465, 587, 2775, 3550)}
+TELLING = {("TCP", port) for port in (25, 443, 465, 587, 2775, 3550, 13013)}
 COMPONENT = "app.kubernetes.io/component"
 
 
