@@ -8,6 +8,7 @@ from tests.deploy.rendering import Manifest, containers, of_kind, templates
 from aegis.runtime.service import STOP_SECONDS
 
 USER = 10001
+PRIORITY = "aegis-alerting"
 LAME_DUCK = 120.0
 """Seconds, where nats-server is told nothing else."""
 ADDED = {"coturn": ["NET_BIND_SERVICE"]}
@@ -18,9 +19,12 @@ LONG_RUNNING = ("Deployment", "StatefulSet", "DaemonSet")
 def problems(manifests: tuple[Manifest, ...]) -> list[str]:
     """Say all that is wrong with the pods of rendered manifests."""
     duck = _lame_duck(manifests)
+    accounts = {account["metadata"]["name"] for account in of_kind(manifests, "ServiceAccount")}
     found = []
     for name, template in templates(manifests).items():
         told = [*_pod(template["spec"]), *_ends_in_time(template["spec"], duck)]
+        if template["spec"].get("serviceAccountName") not in accounts:
+            told.append("has no service account of its own")
         for container in containers(template):
             told += [*_container(container), *_room(container)]
         if name.startswith(LONG_RUNNING):
@@ -37,6 +41,8 @@ def _pod(spec: Manifest) -> Iterator[str]:
         yield "no seccomp profile"
     if spec.get("automountServiceAccountToken") is not False:
         yield "has a token of the API server"
+    if spec.get("priorityClassName") != PRIORITY:
+        yield "is evicted as soon as batch work"
     if spec.get("enableServiceLinks") is not False:
         yield "gets variables from every Service"
     if any(spec.get(shared) for shared in ("hostNetwork", "hostPID", "hostIPC")):

@@ -1,15 +1,15 @@
-"""What checkov thinks of the production overlay, with each exception stated and needed."""
+"""What checkov thinks of production and of all components, with each exception stated and needed."""
 
-import functools
 import json
 import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import yaml
 from tests.conftest import require
-from tests.deploy.rendering import TOOLS, Manifest, overlay, templates, the
+from tests.deploy.rendering import TOOLS, Manifest, everything, named, overlay, rendered, templates, the
 
 EXCEPTIONS = yaml.safe_load((Path(__file__).parent / "checkov.yaml").read_text())
 
@@ -28,18 +28,21 @@ def refused(manifests: Iterable[Manifest], folder: Path) -> set[tuple[str, str]]
     return {(check["check_id"], check["resource"]) for check in report["results"]["failed_checks"]}
 
 
-@functools.cache
-def excepted() -> set[tuple[str, str]]:
-    pods = [name.replace("/", ".aegis.") for name in templates(overlay("production"))]
+def excepted(manifests: Iterable[Manifest]) -> set[tuple[str, str]]:
+    pods = [name.replace("/", ".aegis.") for name in templates(manifests)]
     return {
         (check, resource)
         for check, exception in EXCEPTIONS.items()
-        for resource in (pods if exception["where"] == "everything" else exception["where"])
+        for resource in pods
+        if exception["where"] == "everything" or resource in exception["where"]
     }
 
 
-def test_checkov_finds_nothing_but_what_is_excepted(tmp_path: Path) -> None:
-    assert refused(overlay("production"), tmp_path) == excepted()
+@pytest.mark.parametrize(
+    "what", [("overlay", "production"), next(what for what in everything() if len(what) > 2)], ids=named
+)
+def test_checkov_finds_nothing_but_what_is_excepted(what: tuple[str, ...], tmp_path: Path) -> None:
+    assert refused(rendered(what), tmp_path) == excepted(rendered(what))
 
 
 def test_every_exception_has_its_reason() -> None:
@@ -51,5 +54,7 @@ def test_checkov_sees_a_pod_that_may_do_too_much(tmp_path: Path) -> None:
     container = the(manifests, "Deployment", "match")["spec"]["template"]["spec"]["containers"][0]
     container["securityContext"]["privileged"] = True
     container["image"] = "aegis:latest"
-    found = {check for check, resource in refused(manifests, tmp_path) - excepted() if resource.endswith(".match")}
+    found = {
+        check for check, resource in refused(manifests, tmp_path) - excepted(manifests) if resource.endswith(".match")
+    }
     assert {"CKV_K8S_16", "CKV_K8S_14"} <= found

@@ -10,8 +10,8 @@ from tests.conftest import ROOT
 from tests.deploy import given
 from tests.deploy.arrows import Place, Policies
 from tests.deploy.rendering import COMPONENTS, K8S, Manifest, containers, of_kind, templates, the, with_overlay
-from tests.deploy.test_monitoring import RULES
 from tests.deploy.test_network import ours
+from tests.deploy.test_rules import RULES
 from tests.deploy.test_services import main_container
 
 PRODUCTION = K8S / "overlays" / "production" / "README.md"
