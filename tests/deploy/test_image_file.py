@@ -64,6 +64,13 @@ def test_the_image_has_what_was_tested(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_image_knows_time_zones_whatever_it_stands_on(variant: str) -> None:
+    """Without zone files a site file that names its zone is refused."""
+    (line,) = re.findall(r"^tzdata==.*", (REQUIREMENTS / f"image-{variant}.lock").read_text(), re.MULTILINE)
+    assert ";" not in line
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_the_image_has_what_services_need_and_no_more(variant: str) -> None:
     wanted = names(PROJECT["project"]["dependencies"])
     if variant == "cuda":

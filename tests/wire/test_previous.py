@@ -38,6 +38,13 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return previous.tree(tmp_path_factory.mktemp("previous"))
 
 
+def test_nothing_is_skipped_in_ci_for_want_of_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(previous, "ROOT", tmp_path)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="is not in this copy"):
+        previous.tree(tmp_path)
+
+
 def test_the_version_before_reads_what_this_one_writes(before: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": previous.path_first(before)}
     made = subprocess.run(

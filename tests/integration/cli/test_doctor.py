@@ -54,6 +54,9 @@ async def test_dead_letters_of_a_day_are_counted(bus: Bus) -> None:
     told = await checks.dead_letters(bus)
     assert told.level is Level.WARNING
     assert told.text == "2 of match in the last day, the last of some.subject: it is torn"
+    await bus.store(subjects.dead("embed"), b"no letter")
+    told = await checks.dead_letters(bus)
+    assert told.text.startswith(f"2 of match, 1 of embed in the last day, the last of {subjects.dead('embed')}: ")
 
 
 async def test_keys_can_do_what_they_are_for_and_no_more(bus: Bus, server: Server) -> None:

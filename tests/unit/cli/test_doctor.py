@@ -80,17 +80,19 @@ def test_versions_and_model_files_are_the_same_everywhere() -> None:
     def model(service: str, sha: str) -> dict[str, Any]:
         return answer(service, metrics={f'aegis_model_info{{model="{SFACE.id}",sha256="{sha}"}}': 1})
 
-    assert services.versions([version("match", "1.0"), version("embed", "1.0")]).level is Level.OK
-    mixed = services.versions([version("match", "1.0"), version("embed", "1.1")])
+    assert services.versions([version("match", "1.0"), version("embed", "1.0")], "1.0").level is Level.OK
+    other = services.versions([version("match", "1.0"), version("embed", "1.0")], "1.1")
+    assert (other.level, other.text) == (Level.WARNING, "all are 1.0, and this command is 1.1")
+    mixed = services.versions([version("match", "1.0"), version("embed", "1.1")], "1.1")
     assert (mixed.level, mixed.text) == (Level.WARNING, "1.0: match 0; 1.1: embed 0")
-    assert services.versions([answer("match")]).level is Level.SKIPPED
+    assert services.versions([answer("match")], "1.0").level is Level.SKIPPED
     same = [model("embed", SFACE.sha256), model("registry", SFACE.sha256)]
     assert levels(services.model_files(same)) == [Level.OK]
     [differing] = services.model_files([same[0], model("registry", "0" * 64)])
     assert differing.level is Level.PROBLEM
     assert "registry 0" in differing.text
-    [other] = services.model_files([model("embed", "0" * 64), model("registry", "0" * 64)])
-    assert "another file than its card" in other.text
+    [strange] = services.model_files([model("embed", "0" * 64), model("registry", "0" * 64)])
+    assert "another file than its card" in strange.text
 
 
 def test_a_fall_back_is_told_with_its_reason() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import importlib.metadata
 import json
 import os
 from collections import Counter
@@ -100,7 +101,7 @@ async def _services(bus: Bus) -> AsyncIterator[Finding]:
     listed, users = await _registered(bus)
     await asyncio.sleep(WATCH_SECONDS)
     now = await status.collect(bus, wait=1.0)
-    yield services.versions(now)
+    yield services.versions(now, await asyncio.to_thread(importlib.metadata.version, "aegis-watch"))
     for found in (
         services.clocks(now),
         services.certificates(now),

@@ -47,14 +47,17 @@ def present(answers: Answers) -> Iterator[Finding]:
         yield ok("services", f"{len(answers)} processes of {len(SERVICES)} services are ready")
 
 
-def versions(answers: Answers) -> Finding:
+def versions(answers: Answers, own: str) -> Finding:
     """All are of the version of this command."""
     found = defaultdict(list)
     for answer in answers:
         for labels, _ in samples(answer, "aegis_build_info"):
             found[labels["version"]].append(name(answer))
+    if set(found) == {own}:
+        return ok("versions", f"all are {own}, as this command is")
     if len(found) == 1:
-        return ok("versions", f"all are {next(iter(found))}")
+        text = f"all are {next(iter(found))}, and this command is {own}"
+        return warning("versions", text, "use the command of their version, which knows all that they say")
     if not found:
         return skipped("versions", "no service tells its version")
     text = "; ".join(f"{version}: {', '.join(names)}" for version, names in sorted(found.items()))
