@@ -206,7 +206,9 @@ def only_one(state: State) -> Iterator[None]:
 async def _bus(plan: Plan) -> AsyncIterator[Bus]:
     """Run the bus, with every stream declared, also after it was away."""
     server = bus_server.prepare(plan.state.bus_directory, plan.running.port, plan.site.mqtt())
-    child = Child("nats-server", server.command(), dict(os.environ), plan.state.logs / "nats-server.out", say)
+    # Go wakes a thread on every core for a message that one could have dealt with.
+    environ = {"GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 4)), **os.environ}
+    child = Child("nats-server", server.command(), environ, plan.state.logs / "nats-server.out", say)
     plan.children[child.name] = child
     supervising = asyncio.create_task(child.run())
     config = BusConfig(url=server.url, ca=server.ca, key=server.key("admin"), inbox=topology.inbox("admin"))

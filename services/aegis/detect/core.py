@@ -34,7 +34,7 @@ class Kept:
     """The frame behind a look that was sent, and where the face is in it."""
 
     picture: bytes | Planar
-    """As it came, as JPEG or as planes; after :data:`WHOLE_SECONDS` those become a smaller JPEG."""
+    """As it came, as JPEG or as planes; after :data:`WHOLE_SECONDS` those are as small as they were searched."""
     width: int
     """Of the frame in whose pixels the box is."""
     box: Box
@@ -153,7 +153,7 @@ class CameraLooks:
             if now - kept.sent_at > KEEP_SECONDS:
                 del self._kept[key]
             elif now - kept.sent_at > WHOLE_SECONDS and isinstance(kept.picture, Planar):
-                self._kept[key] = replace(kept, picture=kept.picture.small_jpeg)
+                self._kept[key] = replace(kept, picture=kept.picture.thinned)
 
     def _send(self, identity: int, track: _Track, view: _View, now: float) -> Look:
         track.looks += 1

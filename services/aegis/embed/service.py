@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -36,6 +38,13 @@ log = logging.getLogger(__name__)
 
 STORE_SECONDS = 1.0
 ACK_SECONDS = 3.0
+LINGER_SECONDS = 0.03
+"""How long a look waits for others. Cameras are looked at on one beat, so there often are some, and faces that are
+embedded together cost less."""
+RECENT = 512
+"""Vectors that are remembered: a look that is sent again, lest it was lost, need not be embedded again ..."""
+RECENT_SECONDS = 10.0
+"""... for as long as detect may send it."""
 CHIP_BYTES = SIDE * SIDE * 3
 
 
@@ -49,6 +58,11 @@ class EmbedSettings(ServiceSettings):
     provider: str = setting("auto", "What runs the models; `auto` takes the fastest one.", choices=PROVIDERS)
 
 
+Vector: TypeAlias = NDArray[np.float32]
+Identity = tuple[str, int, int, int]
+"""Of a look: its camera, lease, track and number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Messages that are embedded together, with what was read from each."""
@@ -57,8 +71,8 @@ class Batch:
     messages: list[tuple[Msg, FacesDetected]]
 
     @property
-    def looks(self) -> list[Look]:
-        return [look for _, faces in self.messages for look in faces.looks]
+    def looks(self) -> dict[Identity, Look]:
+        return {_identity(faces, look): look for _, faces in self.messages for look in faces.looks}
 
 
 class Embed:
@@ -69,7 +83,8 @@ class Embed:
         self._model = model
         self._worker = ThreadPoolExecutor(1, "embed")
         self._in_hand = 0
-        self.policy = Policy(context.bus, f"embed-{context.settings.replica}", context.settings.run)
+        self._recent: OrderedDict[Identity, tuple[float, Vector]] = OrderedDict()
+        self.policy = Policy(context.bus, f"embed-{context.settings.replica}", context.settings.run, self._changed)
         context.health.busy = lambda: self._in_hand
 
     async def work(self) -> None:
@@ -77,7 +92,8 @@ class Embed:
         config = ConsumerConfig(durable_name="embed", ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_SECONDS)
         async with consume(self._context.bus, subjects.FACES, config, batch=MAX_EMBED_BATCH) as consumer:
             while True:
-                messages = await consumer.next()
+                messages = await consumer.next(wait=RECENT_SECONDS / 2, linger=LINGER_SECONDS)
+                self._forget(time.time())
                 self._in_hand = len(messages)
                 now = time.time()
                 batch = Batch(now, [(m, faces) for m in messages if (faces := await self._accept(m)) is not None])
@@ -105,25 +121,45 @@ class Embed:
 
     async def _embed(self, batch: Batch) -> None:
         looks = batch.looks
-        loop = asyncio.get_running_loop()
-        vectors = iter(await loop.run_in_executor(self._worker, self._run, looks))
-        metrics.EMBEDDED.inc(len(looks))
+        new = {identity: look for identity, look in looks.items() if identity not in self._recent}
+        vectors = {identity: self._recent[identity][1] for identity in looks.keys() - new.keys()}
+        if new:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._worker, self._run, list(new.values()))
+            vectors |= zip(new, found, strict=True)
+        metrics.EMBEDDED.inc(len(new))
         now = time.time()
-        for look in looks:
+        for identity, look in looks.items():
+            self._recent[identity] = now, vectors[identity]
+            self._recent.move_to_end(identity)
             metrics.LOOK_AGE.observe(now - look.seen_at)
         await asyncio.gather(
-            *(self._send(batch, m, faces, [next(vectors) for _ in faces.looks]) for m, faces in batch.messages)
+            *(
+                self._send(batch, m, faces, [vectors[_identity(faces, look)] for look in faces.looks])
+                for m, faces in batch.messages
+            )
         )
 
-    def _run(self, looks: list[Look]) -> list[NDArray[np.float32]]:
-        vectors: list[NDArray[np.float32]] = []
+    async def _changed(self) -> None:
+        if not self.policy.processing:
+            self._recent.clear()
+
+    def _forget(self, now: float) -> None:
+        """Forget vectors of looks that are not sent again."""
+        while self._recent and (
+            len(self._recent) > RECENT or next(iter(self._recent.values()))[0] < now - RECENT_SECONDS
+        ):
+            self._recent.popitem(last=False)
+
+    def _run(self, looks: list[Look]) -> list[Vector]:
+        vectors: list[Vector] = []
         for start in range(0, len(looks), MAX_EMBED_BATCH):
             part = looks[start : start + MAX_EMBED_BATCH]
             chips = [np.frombuffer(look.chip, np.uint8).reshape(SIDE, SIDE, 3) for look in part]
             vectors.extend(embed(self._model, chips))
         return vectors
 
-    async def _send(self, batch: Batch, message: Msg, faces: FacesDetected, vectors: list[NDArray[np.float32]]) -> None:
+    async def _send(self, batch: Batch, message: Msg, faces: FacesDetected, vectors: list[Vector]) -> None:
         partition = subjects.partition_of(message.subject)
         looks = tuple(
             EmbeddedLook(
@@ -157,6 +193,10 @@ class Embed:
                 await message.ack()
             except (BusUnavailableError, RefusedError) as error:
                 log.warning("vectors lost: %s", error)
+
+
+def _identity(faces: FacesDetected, look: Look) -> Identity:
+    return faces.camera, faces.lease, look.track, look.look
 
 
 @contextlib.asynccontextmanager

@@ -13,31 +13,50 @@ EARLY_SECONDS = 0.5
 """A file whose pictures end this long before its length says so was cut off."""
 
 _SLACK = 0.05
+SETTLING = 16
+"""Frames in which most of the way to a common beat is gone, so that none is missed for it and none is extra."""
 
 
 class Pace:
-    """Picks at most ``rate`` frames a second, evenly, from a stream of any rate."""
+    """Picks at most ``rate`` frames a second, evenly, from a stream of any rate.
+
+    Told when frames came by the wall clock, it comes to pick those just behind the same beats as every other one of
+    that rate: a detector that is awake, with its network in the processor's cache, searches what comes together sooner.
+    """
 
     def __init__(self, rate: float) -> None:
         self._interval = 1.0 / rate
         self._due: float | None = None
         self._last = 0.0
+        self._ahead: float | None = None  # the wall's clock, of the stream's
 
     def due(self, when: float) -> bool:
         """Tell whether a frame at ``when`` seconds, on the stream's own clock, would be taken."""
         # Time stamps are rounded; without slack every other frame that is due would come a hair too early.
         return self._due is None or when < self._last or when >= self._due - _SLACK * self._interval
 
-    def take(self, when: float) -> bool:
-        """Tell whether to take the frame at ``when`` seconds on the stream's own clock, which may jump."""
+    def take(self, when: float, came: float | None = None) -> bool:
+        """Tell whether to take the frame at ``when`` seconds on the stream's own clock, which may jump.
+
+        ``came`` is when it did by the wall clock.
+        """
         due = self.due(when)
         if self._due is None or when < self._last:
-            self._due = when
+            self._due, self._ahead = when, None
         self._last = when
         if due:
             late = when - self._due
             self._due = (self._due if late < self._interval else when) + self._interval
+            if came is not None:
+                self._due -= self._off_beat(came - when) / SETTLING
         return due
+
+    def _off_beat(self, ahead: float) -> float:
+        """Give how long after a beat of the wall clock the next frame is due, or, negative, before it."""
+        # What a network holds up now and then must not shake it.
+        self._ahead = ahead if self._ahead is None else self._ahead + (ahead - self._ahead) / SETTLING
+        half = self._interval / 2
+        return ((self._due or 0.0) + self._ahead + half) % self._interval - half
 
 
 def backoff(failures: int, jitter: float) -> float:

@@ -119,7 +119,7 @@ class Decoder:
 
     def _intra(self, packet: Packet) -> Iterator[Look]:
         """Decode no more pictures than are looked at, where each stands alone."""
-        if not self.decoded or (self._wanted() and self._pace.take(self._times.now)):
+        if not self.decoded or (self._wanted() and self._pace.take(self._times.now, self._times.came_at)):
             for frame in self._decode(packet):
                 yield from self._offer(frame)
         else:
@@ -193,7 +193,7 @@ class Decoder:
             if self._motion.differs(self._seen):
                 yield from self._wake(self._sensing.until + 1)
                 return
-            self._pace.take(when)
+            self._pace.take(when, self._times.taken(frame))
             self._sensing.until, self._stood = frame.pts or 0, True
             if late:  # a keyframe is right without any other
                 yield from self._offer(frame)
@@ -291,7 +291,7 @@ class Decoder:
             self._trial = None
 
     def _due(self, frame: VideoFrame) -> bool:
-        return (frame.pts or 0) >= self._unseen and self._pace.take(self._times.when(frame))
+        return (frame.pts or 0) >= self._unseen and self._pace.take(self._times.when(frame), self._times.taken(frame))
 
     def _look(self, frame: VideoFrame, when: float, taken: float) -> Look:
         # Packets that come in a burst, out of the order of their pictures, seem to have been taken so, too.

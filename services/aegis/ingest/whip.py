@@ -252,7 +252,7 @@ async def _frames(session: _Session, lease: Lease, track: MediaStreamTrack, outp
             if not isinstance(frame, VideoFrame):
                 continue
             when = time.monotonic() if frame.time is None else frame.time
-            if not pace.take(when):
+            if not pace.take(when, time.time()):
                 continue
             if output.wanted and not motion.look(small_of(frame), when)[0]:
                 output.gated("still", 1)

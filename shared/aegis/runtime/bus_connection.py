@@ -15,9 +15,9 @@ from nats.aio.transport import TcpTransport
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-DOUBT_SECONDS = 4.0
-"""For so long no stream may answer before another server is tried. Most elections of a leader take less, and a lease
-that was renewed before lasts three seconds longer."""
+DOUBT_SECONDS = 11.0
+"""For so long no stream may answer before another server is tried. After the loss of a server it takes ten seconds
+until its streams have other leaders; to leave meanwhile would only lose time."""
 GOODBYE_SECONDS = 0.5
 """How long TLS may say goodbye to a server: one that is paused or cut off never answers, and TLS would wait 30 s."""
 

@@ -58,9 +58,10 @@ class Consumer:
         self.backlog = 0
         """How many messages waited for it when it was made."""
 
-    async def next(self, wait: float | None = None) -> list[Msg]:
-        """Give one to ``batch`` messages as soon as there is one; empty after ``wait`` seconds without any.
+    async def next(self, wait: float | None = None, linger: float = 0.0) -> list[Msg]:
+        """Give one to ``batch`` messages; empty after ``wait`` seconds without any.
 
+        ``linger`` is how many seconds to wait for others once there is one, while they are fewer than a batch.
         An empty list also comes at once when the consumer had to be made anew (see ``remade``).
         """
         deadline = None if wait is None else time.monotonic() + wait
@@ -82,6 +83,8 @@ class Consumer:
                     self.remake()
                 continue
             messages = [message]
+            if linger and self._arrived.qsize() + 1 < self._batch:
+                await asyncio.sleep(linger)
             while len(messages) < self._batch and (more := self._waiting()) is not None:
                 messages.append(more)
             if self._resumes:

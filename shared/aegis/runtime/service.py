@@ -6,6 +6,7 @@ yields when it is ready. Stopping is leaving it.
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -179,6 +180,9 @@ async def _serve(service: Service[S], settings: S, config: BusConfig, stop: asyn
             trace_export.running(service.name, settings, bus),
             service.build(Context(service.name, settings, bus, health)),
         ):
+            # What is there now stays: the collector need not look through it again and again.
+            gc.collect()
+            gc.freeze()
             health.ready = True
             log.info("ready", extra={"port": port})
             ending = {asyncio.create_task(stop.wait()), asyncio.create_task(bus.closed.wait())}

@@ -1,6 +1,5 @@
 """A frame as it came: coloured, or as the planes of a video, of which only what is looked at is coloured."""
 
-from functools import cached_property
 from typing import Protocol
 
 import cv2
@@ -8,9 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.vision import alignment
-
-QUALITY = 85
-SMALL_WIDTH = 640
 
 
 class Picture(Protocol):
@@ -59,6 +55,7 @@ class Planar:
 
     def __init__(self, planes: NDArray[np.uint8]) -> None:
         self._planes = planes
+        self._shrunk: Planar | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,16 +65,25 @@ class Planar:
         return _coloured(self._planes)
 
     def at_most(self, width: int) -> NDArray[np.uint8]:
+        return self._at_most(width).bgr()
+
+    @property
+    def thinned(self) -> "Planar":
+        """The picture as it was last shrunk, which takes less memory; itself if it never was."""
+        return self._shrunk or self
+
+    def _at_most(self, width: int) -> "Planar":
         rows, columns = self.shape
         if columns <= width:
-            return self.bgr()
+            return self
         wide, high = width // 2, max(1, round(rows * width / columns / 2))
         luma, *chroma = self._split()
         small = np.empty((3 * high, 2 * wide), np.uint8)
         cv2.resize(luma, (2 * wide, 2 * high), dst=small[: 2 * high], interpolation=cv2.INTER_AREA)
         for plane, place in zip(chroma, np.split(small[2 * high :].reshape(2 * high, wide), 2), strict=True):
             cv2.resize(plane, (wide, high), dst=place, interpolation=cv2.INTER_AREA)
-        return _coloured(small)
+        self._shrunk = Planar(small)
+        return self._shrunk
 
     def chip(self, landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Colour no more than the chip shows."""
@@ -91,11 +97,6 @@ class Planar:
         halves = [plane[y // 2 : bottom // 2, x // 2 : right // 2].ravel() for plane in chroma]
         part = np.concatenate([luma[y:bottom, x:right].ravel(), *halves]).reshape(-1, right - x)
         return alignment.align(_coloured(part), landmarks - np.array([x, y], np.float32))
-
-    @cached_property
-    def small_jpeg(self) -> bytes:
-        """The picture as a JPEG at most :data:`SMALL_WIDTH` wide."""
-        return cv2.imencode(".jpg", self.at_most(SMALL_WIDTH), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1].tobytes()
 
     def _split(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         rows, columns = self.shape

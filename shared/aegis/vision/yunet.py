@@ -28,8 +28,10 @@ def letterbox(image_bgr: NDArray[np.uint8], width: int) -> tuple[NDArray[np.floa
     scale = min(1.0, width / image_bgr.shape[1])
     image_bgr = shrunk(image_bgr, width)
     rows, columns = image_bgr.shape[:2]
-    tensor = np.zeros((1, 3, -(-rows // DIVISOR) * DIVISOR, -(-columns // DIVISOR) * DIVISOR), np.float32)
-    tensor[0, :, :rows, :columns] = image_bgr.transpose(2, 0, 1)
+    tensor = np.empty((1, 3, -(-rows // DIVISOR) * DIVISOR, -(-columns // DIVISOR) * DIVISOR), np.float32)
+    tensor[:, :, rows:], tensor[:, :, :rows, columns:] = 0, 0
+    for plane, place in zip(cv2.split(image_bgr), tensor[0], strict=True):
+        place[:rows, :columns] = plane
     return tensor, scale
 
 

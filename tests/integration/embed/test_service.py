@@ -90,6 +90,25 @@ async def test_looks_become_unit_vectors_in_their_order_and_nothing_else_is_chan
     assert near == pytest.approx(1, abs=1e-4), "a batch changes no vector"
 
 
+async def test_a_look_that_is_sent_again_has_the_same_vector_without_being_embedded_again(gate: Gate) -> None:
+    first = look(1)
+    (before,) = await gate.embedded(first)
+    embedded = await gate.world.metric("aegis_looks_embedded_total")
+    again = replace(first, seen_at=time.time())
+    await gate.send(again, look(2))
+
+    async def come() -> bool:
+        faces = await gate.vectors()
+        return faces is not None and len(faces.looks) == 2
+
+    await until(come, "vectors of both", 5)
+    faces = await gate.vectors()
+    assert faces is not None
+    assert faces.looks[0] == replace(before, seen_at=again.seen_at)
+    assert faces.looks[1].vector != before.vector
+    assert await gate.world.metric("aegis_looks_embedded_total") == embedded + 1
+
+
 @pytest.mark.parametrize("case", MALFORMED)
 async def test_a_message_that_cannot_be_read_is_put_aside_and_the_next_is_embedded(gate: Gate, case: str) -> None:
     body, problem = MALFORMED[case]

@@ -11,7 +11,7 @@ from aegis.detect.core import Kept
 from aegis.detect.finder import Finder
 from aegis.vision.alignment import align
 from aegis.vision.faces import Face, overlap
-from aegis.vision.pictures import SMALL_WIDTH, Coloured, Planar, read_picture
+from aegis.vision.pictures import Coloured, Planar, read_picture
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def test_of_planes_the_picture_is_whole_at_first_and_small_later_with_the_same_f
 ) -> None:
     image, faces = two_people
     planes = Planar(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420).astype(np.uint8))
-    assert image.shape[1] > SMALL_WIDTH
-    for picture, width in ((planes, image.shape[1]), (planes.small_jpeg, SMALL_WIDTH)):
+    planes.at_most(640)
+    for picture, width in ((planes, image.shape[1]), (planes.thinned, 640)):
         found = read_picture(finder.picture(replace(kept(image, faces[0]), picture=picture)).frame_jpeg)
         assert found is not None
         assert found.shape[1] == width

@@ -130,11 +130,12 @@ def test_a_new_frame_makes_old_pictures_go(view: View) -> None:
     assert view.looks.kept(1, 1) is None
 
 
-def test_planes_are_kept_whole_for_two_seconds_and_as_a_small_jpeg_until_ten(view: View) -> None:
+def test_planes_are_kept_whole_for_two_seconds_and_as_they_were_searched_until_ten(view: View) -> None:
     planes = Planar(cv2.cvtColor(view.image, cv2.COLOR_BGR2YUV_I420).astype(np.uint8))
+    planes.at_most(320)
     frame = replace(captured(view.image, T0), jpeg=b"")
     (look,) = view.looks.see(frame, planes, [view.face]).looks
-    for after, picture in ((0, planes), (WHOLE_SECONDS - 0.1, planes), (WHOLE_SECONDS + 0.1, planes.small_jpeg)):
+    for after, picture in ((0, planes), (WHOLE_SECONDS - 0.1, planes), (WHOLE_SECONDS + 0.1, planes.thinned)):
         view.looks.forget(T0 + after)
         kept = view.looks.kept(look.track, look.look)
         assert kept is not None

@@ -20,8 +20,9 @@ from aegis.ingest.packets import Packet
 Image = NDArray[np.uint8]
 FPS = 25
 RATE = 5.0
-AT_ONCE = 1 / RATE + 0.5 / FPS
-"""So long nobody may be without a look who moves, in seconds; one is due every fifth of a second."""
+AT_ONCE = 1 / RATE + 1.5 / FPS
+"""So long nobody may be without a look who moves, in seconds; one is due every fifth of a second, or a picture later
+where looks move to the beat of the wall clock."""
 LATER = 3 / FPS
 """And so much longer where pictures are out of order: those on which no other one builds are passed over."""
 EPOCH = 1_700_000_000.0

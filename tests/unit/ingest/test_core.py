@@ -1,6 +1,7 @@
 """What ingest decides, without a camera."""
 
 import itertools
+import random
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,23 @@ def test_five_a_second_from_any_rate_evenly(source: float) -> None:
     gaps = [later - earlier for earlier, later in itertools.pairwise(picked)]
     assert max(gaps) < 0.201 + 1 / source
     assert min(gaps) > 0.199 - 1 / source
+
+
+@pytest.mark.parametrize("source", [5.0, 12.5, 25.0, 30.0])
+@pytest.mark.parametrize("ahead", [0.0, 0.07, 1_700_000_000.19])
+@pytest.mark.parametrize("shaken", [0.0, 0.03])
+def test_by_and_by_looks_are_on_the_beat_of_the_wall_clock(source: float, ahead: float, shaken: float) -> None:
+    chance = random.Random(3)
+    pace = Pace(5)
+    times = [n / source for n in range(int(40 * source))]
+    picked = [when for when in times if pace.take(when, when + ahead + chance.uniform(0, shaken))]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(picked)]
+    assert len(picked) == pytest.approx(200, abs=2)
+    assert max(gaps) < 0.21 + 1 / source
+    assert min(gaps) > 0.19 - 1 / source
+    # Behind a beat, by no more than it takes to the next picture.
+    behind = [(when + ahead + shaken / 2 + 0.011) % 0.2 for when in picked[50:]]
+    assert max(behind) < 1 / source + shaken / 2 + 0.03 or source == 5.0
 
 
 def test_a_slow_camera_loses_nothing() -> None:

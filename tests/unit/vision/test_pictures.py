@@ -50,7 +50,9 @@ def test_shrunk_it_looks_the_same(planes: NDArray[np.uint8], width: int) -> None
     assert np.abs(cv2.resize(small, size).astype(int) - other).mean() < 3
 
 
-def test_a_small_jpeg_is_640_wide(planes: NDArray[np.uint8]) -> None:
-    image = cv2.imdecode(np.frombuffer(Planar(planes).small_jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
-    assert image.shape == (360, 640, 3)
+def test_thinned_it_is_as_it_was_searched(planes: NDArray[np.uint8]) -> None:
+    picture = Planar(planes)
+    assert picture.thinned is picture
+    searched = picture.at_most(640)
+    assert picture.thinned.shape == (360, 640)
+    assert np.array_equal(picture.thinned.bgr(), searched)
