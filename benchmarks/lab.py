@@ -22,6 +22,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 _ENDLESS = 1000.0
 
+APART = {"AEGIS_FRAMES_DIR": ""}
+"""Has frames go from ingest to detect on the bus, as they do where these are on machines of their own."""
+
 Row = tuple[str, float, str, float, bool]
 """What was measured, the figure, its unit, its limit, and whether more is better."""
 

@@ -2,6 +2,7 @@
 
 First 1, 4, 16 and 64 hallway cameras, five looks a second. They play the same four clips from different places on, so
 that visits do not coincide; one camera alone has one visit in the time that is measured, as it would on average.
+Frames go on the bus, as they do once there are several machines.
 
 Then eight cameras that offer far more frames than can be searched, to 1, 2 and 4 replicas of detect.
 
@@ -300,7 +301,7 @@ async def measure(arguments: argparse.Namespace) -> tuple[list[Usage], list[Load
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         people = await asyncio.to_thread(portraits, folder)
-        async with running(folder / "system", SITE) as system:
+        async with running(folder / "system", SITE, environ=lab.APART) as system:
             server = bus_server.BusServer(system.state.bus_directory, system.state.running().port)
             config = BusConfig(url=server.url, ca=server.ca, key=server.key("admin"), inbox=topology.inbox("admin"))
             async with Bus.connect(config, "bench") as bus:

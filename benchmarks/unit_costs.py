@@ -103,7 +103,7 @@ async def main() -> None:
         clips[name] = sorted(drawn.glob("cam-*.mp4"))
     with tempfile.TemporaryDirectory() as folder:
         people = portraits(Path(folder))
-        async with running(Path(folder) / "system", SITE) as system:
+        async with running(Path(folder) / "system", site, environ=lab.APART) as system:
             files = bus_server.BusServer(system.state.bus_directory, system.state.running().port)
             config = BusConfig(url=files.url, ca=files.ca, key=files.key("admin"), inbox=topology.inbox("admin"))
             async with Bus.connect(config, "bench") as bus:
