@@ -19,14 +19,16 @@ import run
 from pipeline_bench import LOOKS, SCENES, SITE, portraits
 from scale_bench import WARM_UP, Counted, family
 from tests.e2e.system import System, running
+from tests.peers.mail_server import MailServer
 
 from aegis.cli import plan, sizing
 from aegis.cli.requests import ask
 from aegis.cli.state import SERVICES
-from aegis.contracts import codec
+from aegis.contracts import alerts, cloudevents, codec, subjects
 from aegis.contracts.messages import AddCamera, AddEntry, FrameCaptured, Remove
 from aegis.runtime import bus_server, topology
 from aegis.runtime.bus import Bus, BusConfig, Msg
+from aegis.runtime.consumers import read_all
 
 SECONDS, CAMERAS = 120, 4
 WINDOW = 110.0
@@ -34,6 +36,10 @@ WINDOW = 110.0
 IDLE = 20.0
 OFF = 0.25
 """How far the line may be off for a scene that it was not drawn through."""
+NOTIFY = """
+notify:
+  email: {{smtp: "smtp+insecure://127.0.0.1:{port}", from: aegis@bench.example, to: [guard@bench.example]}}
+"""
 PROCESSES = (*SERVICES, "nats-server")
 MANY = 16
 """Cameras with which memory is compared."""
@@ -56,14 +62,14 @@ def name_of(process: int) -> str:
     return words[-1].removeprefix("aegis.") if words[-1].startswith("aegis.") else Path(words[0]).name
 
 
-def resident(parent: int) -> dict[str, float]:
-    """Give the MB that each process holds; what several share counts once."""
-    return {name_of(process): memory_of(process) for process in family(parent)}
+def resident(parent: int, kind: str = "Pss") -> dict[str, float]:
+    """Give the MB that each process holds; of ``Pss`` what several share counts once, of ``Rss`` in each."""
+    return {name_of(process): memory_of(process, kind) for process in family(parent)}
 
 
-def memory_of(process: int) -> float:
+def memory_of(process: int, kind: str) -> float:
     lines = (line.split() for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines())
-    return sum(int(words[1]) for words in lines if words[0] == "Pss:") / 1024
+    return sum(int(words[1]) for words in lines if words[0] == f"{kind}:") / 1024
 
 
 async def play(system: System, bus: Bus, clips: list[Path], seconds: float) -> tuple[Counted, dict[str, float]]:
@@ -103,6 +109,9 @@ async def main() -> None:
         clips[name] = sorted(drawn.glob("cam-*.mp4"))
     with tempfile.TemporaryDirectory() as folder:
         people = portraits(Path(folder))
+        mail = MailServer()
+        await mail.start()
+        site = SITE + NOTIFY.format(port=mail.port)
         async with running(Path(folder) / "system", site, environ=lab.APART) as system:
             files = bus_server.BusServer(system.state.bus_directory, system.state.running().port)
             config = BusConfig(url=files.url, ca=files.ca, key=files.key("admin"), inbox=topology.inbox("admin"))
@@ -112,7 +121,7 @@ async def main() -> None:
                         bus, "watchlist-add", AddEntry(name=name, category="barred", photos=(photo.read_bytes(),))
                     )
                 idle = used(await Counted.over(IDLE, system, bus))
-                nothing = resident(system.pid_of_up)
+                nothing, alone = resident(system.pid_of_up), resident(system.pid_of_up, "Rss")
                 quiet, _ = await play(system, bus, clips["hallway"], WINDOW)
                 busy, _ = await play(system, bus, clips["busy"], WINDOW)
                 mixed, _ = await play(system, bus, clips["hallway"][:2] + clips["busy"][:2], WINDOW)
@@ -123,6 +132,7 @@ async def main() -> None:
                 listening = await bus.subscribe("aegis.v1.frame.captured.>", sizes.take)
                 await play(system, bus, clips["busy"], 5)
                 await listening.unsubscribe()
+    await mail.stop()
     each = {name: round(max(0.0, many[name] - few[name]) / (MANY - CAMERAS), 2) for name in PROCESSES}
     costs = sizing.UnitCosts(
         date=dt.datetime.now(dt.UTC).date().isoformat(),
@@ -132,6 +142,7 @@ async def main() -> None:
         quiet=scene(0.1, quiet, idle),
         busy=scene(0.95, busy, idle),
         memory={name: (round(max(nothing[name], few[name] - CAMERAS * each[name])), each[name]) for name in each},
+        unshared={name: round(alone[name] - nothing[name]) for name in each},
         frame_bytes=round(sizes.total / sizes.frames),
         alert_bytes=round(alert_bytes),
     )
@@ -150,13 +161,11 @@ async def main() -> None:
 
 
 async def stored(bus: Bus) -> float:
-    """Give the bytes that an alert takes on disk, its pictures and deliveries with it."""
-    size = events = 0
-    for name in ("ALERTS", "KV_evidence", "DELIVERIES", "CAP", "ONVIF"):
-        state = (await bus.client.jetstream().stream_info(name)).state
-        size += state.bytes
-        events += state.messages if name == "ALERTS" else 0
-    return size / events if events else 0.0
+    """Give the bytes that an alert takes on disk: its sightings, its pictures and what became of telling people."""
+    names = ("ALERTS", "KV_evidence", "DELIVERIES", "CAP", "ONVIF")
+    size = sum([(await bus.client.jetstream().stream_info(name)).state.bytes for name in names])
+    told = read_all(bus, subjects.ALERTS, subjects.alert("*", "*", "*"), "bench")
+    return size / sum([cloudevents.load(message.data).type == alerts.RAISED async for message in told])
 
 
 if __name__ == "__main__":

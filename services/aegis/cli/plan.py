@@ -111,7 +111,10 @@ def formula(costs: UnitCosts, demand: Demand) -> list[str]:
     """Say how a plan is reckoned, with the figures that were measured."""
     lines = {service: line(costs.quiet.cpu[service], costs.busy.cpu[service], costs) for service in costs.memory}
     cpu = ", ".join(f"{s} {1000 * costs.idle[s]:.1f} + {1000 * a:.1f} + {1000 * b:.1f}" for s, (a, b) in lines.items())
-    memory = ", ".join(f"{service} {base:.0f} + {each:.1f}" for service, (base, each) in costs.memory.items())
+    memory = ", ".join(
+        f"{service} {base + demand.cluster * costs.unshared[service]:.0f} + {each:.1f}"
+        for service, (base, each) in costs.memory.items()
+    )
     copies = f" x {CLUSTER} copies" if demand.cluster else ""
     return [
         f"Measured {costs.date} on {costs.machine}; a core here counts as {demand.speed:.2f} of one there.",

@@ -46,10 +46,12 @@ class UnitCosts:
     quiet: Scene
     busy: Scene
     memory: Mapping[str, tuple[float, float]]
-    """MB of 2**20 bytes of each process without cameras, and what each camera adds."""
+    """MB of 2**20 bytes of each process without cameras, and what each camera adds. What they share counts once."""
+    unshared: Mapping[str, float]
+    """MB more that each process takes on a machine, or in a container, of its own."""
     frame_bytes: float
     alert_bytes: float
-    """What an alert, its pictures and its deliveries take on disk."""
+    """What an alert takes on disk, its sightings, pictures and deliveries with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ def plan(costs: UnitCosts, demand: Demand) -> Plan:
                 service=service,
                 replicas=replicas,
                 cores=used / working / FILLED,
-                memory=base + each * math.ceil(demand.cameras / shared),
+                memory=base + demand.cluster * costs.unshared[service] + each * math.ceil(demand.cameras / shared),
             )
         )
     watching, seeing = line(costs.quiet.frames, costs.busy.frames, costs)
