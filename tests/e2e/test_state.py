@@ -34,10 +34,13 @@ async def test_disarmed_means_that_no_face_is_processed(people: People, tmp_path
         await until(processing, "frames are searched once armed")
         await system.command("disarm")
 
+        async def counted() -> tuple[int, int]:
+            counts = (await system.json("status"))["counts"]
+            return counts["frames captured"], counts["frames searched"]
+
         async def still() -> bool:
-            before = await searched(system)
-            captured = (await system.json("status"))["counts"]["frames captured"]
-            return (await searched(system), captured) == (before, before)
+            # A slow machine drops frames, so not every captured one was searched.
+            return await counted() == await counted() == await counted()
 
         await until(still, "every frame in hand is through, and no more come")
         assert list(system.state.frames.iterdir()) == []

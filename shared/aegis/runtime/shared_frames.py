@@ -93,6 +93,7 @@ class Writer:
         self._file = -1
         self._path: Path | None = None
         self._size = (0, 0)
+        self._sweep()
 
     def write(self, width: int, height: int, planes: Sequence[NDArray[np.uint8]]) -> SharedPicture:
         """Lay down a picture of planes that make up 4:2:0; it stays until :data:`PLACES` more were written.
@@ -122,11 +123,15 @@ class Writer:
 
     def _open(self, width: int, height: int) -> None:
         self._close()
-        for left in self._folder.glob(f"{self._camera}.*"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        self._sweep()
         self._path = self._folder / f"{self._camera}.{self._epoch}.{next(self._files)}"
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = (width, height)
+
+    def _sweep(self) -> None:
+        """Remove what a process left that was killed while it had the camera."""
+        for left in self._folder.glob(f"{self._camera}.*"):
+            left.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._path is not None:

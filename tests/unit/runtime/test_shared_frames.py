@@ -55,6 +55,8 @@ def test_what_is_closed_is_gone_and_nothing_of_a_killed_writer_stays(tmp_path: P
     assert read(tmp_path, after) is None
     assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["b"]
     assert read(tmp_path, lay(writer, 4)) == 4
+    Writer(tmp_path, "a", 3)
+    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_only_this_user_can_read_a_picture(tmp_path: Path) -> None:
