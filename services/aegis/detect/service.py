@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aegis.contracts import codec, subjects
+from aegis.contracts.cameras import from_key
 from aegis.contracts.messages import FacesDetected, FrameCaptured, LookFound, LookRequested
 from aegis.detect.core import CameraLooks, Seen, Slots
 from aegis.detect.finder import Finder
@@ -88,7 +89,7 @@ class Detect:
         """Share the partitions in which there are cameras; a camera's key begins with its partition."""
 
         async def changed() -> None:
-            keys = map(subjects.from_camera_key, self._records.entries)
+            keys = map(from_key, self._records.entries)
             self.leases.want({partition for partition, camera, edge in keys if camera and edge == self._edge})
 
         await self._records.run(changed)

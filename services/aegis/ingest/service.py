@@ -20,7 +20,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis.contracts import codec, subjects
+from aegis.contracts import codec
+from aegis.contracts.cameras import from_key
 from aegis.contracts.codec import DecodeError
 from aegis.contracts.messages import CameraRecord
 from aegis.ingest import core, turn
@@ -115,7 +116,7 @@ class Cameras:
         """Take over what the bucket says now."""
         found: dict[str, Known] = {}
         for key, entry in self.mirror.entries.items():
-            _, camera, edge = subjects.from_camera_key(key)
+            _, camera, edge = from_key(key)
             if edge != self._edge:
                 continue
             known = self.known.get(camera)

@@ -44,3 +44,10 @@ def event(kind: str, identity: str, report: CameraReport) -> CloudEvent:
         subject=report.camera,
         data=cloudevents.to_data(report),
     )
+
+
+def from_key(key: str) -> tuple[str, str, str]:
+    """Give the partition, camera and edge that a key of the bucket ``cameras`` names; what it lacks is empty."""
+    partition, _, rest = key.partition(".")
+    camera, _, edge = rest.partition(".")
+    return partition, camera, edge

@@ -98,10 +98,3 @@ def dead(service: str) -> str:
 def partition_of(subject: str) -> int:
     """Read the partition out of a frame's, face's or vector's subject."""
     return int(subject.split(".")[4])
-
-
-def from_camera_key(key: str) -> tuple[str, str, str]:
-    """Give the partition, camera and edge that a key of the bucket ``cameras`` names; what it lacks is empty."""
-    partition, _, rest = key.partition(".")
-    camera, _, edge = rest.partition(".")
-    return partition, camera, edge

@@ -74,16 +74,3 @@ def test_the_partition_is_read_back(subject: object) -> None:
     assert callable(subject)
     for partition in (0, 7, subjects.PARTITIONS - 1):
         assert subjects.partition_of(subject(partition, "a-1")) == partition
-
-
-@pytest.mark.parametrize(
-    ("key", "named"),
-    [
-        ("9.a", ("9", "a", "")),
-        ("64.a.gym", ("64", "a", "gym")),
-        ("junk", ("junk", "", "")),
-        ("1.a.b.c", ("1", "a", "b.c")),
-    ],
-)
-def test_a_camera_s_key_is_read_whatever_it_is(key: str, named: tuple[str, str, str]) -> None:
-    assert subjects.from_camera_key(key) == named

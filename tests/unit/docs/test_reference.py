@@ -27,7 +27,7 @@ def test_every_subject_is_documented() -> None:
     functions = {
         name
         for name, function in inspect.getmembers(subjects, inspect.isfunction)
-        if function.__module__ == subjects.__name__ and name not in ("token", "partition_of", "from_camera_key")
+        if function.__module__ == subjects.__name__ and name not in ("token", "partition_of")
     }
     assert functions == {name for name, *_ in reference.SUBJECTS}
 
