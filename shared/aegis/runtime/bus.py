@@ -264,12 +264,14 @@ class Bus:
     async def last(self, stream: str, subject: str) -> RawStreamMsg | None:
         """Read the newest message that a stream keeps of a subject."""
         try:
-            return await self.client.jetstream(timeout=2).get_msg(stream, subject=subject, direct=True)
+            message = await self.client.jetstream(timeout=2).get_msg(stream, subject=subject, direct=True)
         except nats.js.errors.NotFoundError:
-            return None
+            message = None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await self.answers.missed()
             raise BusUnavailableError(f"{subject} could not be read: {str(error) or type(error).__name__}") from None
+        self.answers.heard()
+        return message
 
     def _headers(self, subject: str, payload: bytes, headers: dict[str, str]) -> dict[str, str] | None:
         """Give the headers to send, with the trace's where it fits; PayloadTooLargeError where the rest does not."""

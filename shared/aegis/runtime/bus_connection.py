@@ -18,6 +18,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DOUBT_SECONDS = 11.0
 """For so long no stream may answer before another server is tried. After the loss of a server it takes ten seconds
 until its streams have other leaders; to leave meanwhile would only lose time."""
+APART_SECONDS = 5.0
+"""Misses that are further apart have nothing to do with each other: whoever is not answered asks again at once."""
 GOODBYE_SECONDS = 0.5
 """How long TLS may say goodbye to a server: one that is paused or cut off never answers, and TLS would wait 30 s."""
 
@@ -79,6 +81,7 @@ class Answers:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._missing_since: float | None = None
+        self._missed_at = 0.0
 
     def heard(self) -> None:
         """Take note that a stream answered, whatever it said."""
@@ -87,7 +90,8 @@ class Answers:
     async def missed(self) -> None:
         """Take note that a stream did not answer; if none has for long, go to another server, if there may be one."""
         now = time.monotonic()
-        if self._missing_since is None or not self._client.is_connected:
+        apart, self._missed_at = now - self._missed_at > APART_SECONDS, now
+        if self._missing_since is None or apart or not self._client.is_connected:
             self._missing_since = now
         elif now - self._missing_since > DOUBT_SECONDS and self._others():
             self._missing_since = now
