@@ -73,7 +73,12 @@ async def test_a_connection_that_is_closed_for_good_says_so_and_spins_nowhere(bu
     config = ConsumerConfig(durable_name="reader", ack_policy=AckPolicy.EXPLICIT)
     async with consume(bus, subjects.ALERTS, config) as consumer:
         assert await consumer.next(wait=1) == []
-        waiting = asyncio.create_task(consumer.next())
+
+        async def read() -> None:
+            while True:
+                await consumer.next()
+
+        reading = asyncio.create_task(read())
         # The server answers a broken protocol as it does an oversized message: with an error, and by closing.
         # Where the line is cut before that error was read, it is a lost connection like any other, and comes back.
         for _ in range(10):
@@ -86,8 +91,8 @@ async def test_a_connection_that_is_closed_for_good_says_so_and_spins_nowhere(bu
         assert bus.closed.is_set()
         async with asyncio.timeout(2):
             await asyncio.sleep(0.2)
-        assert not waiting.done()
-        waiting.cancel()
+        assert not reading.done()
+        reading.cancel()
     assert not bus.connected
 
 
