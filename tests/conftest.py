@@ -28,3 +28,14 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
     return require(state.models_dir(), "the models")
+
+
+REAL = ("cluster", "e2e", "image", "integration")
+"""Tests of processes that run, on clocks that run too: what else the machine does can be in their way once."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give those a second try, which the summary names; what fails twice fails."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in REAL:
+            item.add_marker(pytest.mark.flaky(reruns=1))

@@ -1,8 +1,7 @@
 """From a camera's packets to the pictures that are worth a look, decoding as little as can be.
 
-While nothing moves, only keyframes are decoded, or what it takes to sense motion where packets do not tell; the
-packets since the last keyframe are kept. As soon as they grow, or something is sensed, decoding goes on from that
-keyframe, so that nothing of an arriving person is lost.
+While nothing moves, only keyframes are decoded, where packets tell; the packets since the last keyframe are kept. As
+soon as they grow, decoding goes on from that keyframe, so that nothing of an arriving person is lost.
 """
 
 import contextlib
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 
 from aegis.ingest import core
 from aegis.ingest.gate import PacketGate
+from aegis.ingest.grey import small_of
 from aegis.ingest.packets import Arrivals, Group, Packet
-from aegis.ingest.sensing import SPARE, Sensing, small_of
+from aegis.ingest.sparing import Sparing
 from aegis.vision.motion import Motion, changed
 
 BEAT_SECONDS = 5.0
@@ -28,7 +28,6 @@ LONGEST_BEAT = 2 * BEAT_SECONDS
 """While packets are passed over, a keyframe serves for that; without one for so long, they are decoded for it."""
 STILL_SECONDS = 1.0
 """For so long the picture stood still before its packets are learnt from, and no longer decoded if they tell."""
-TRIAL = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,7 @@ class Decoder:
     ) -> None:
         self.decoded = 0
         """Pictures so far."""
-        self._codec = stream.codec_context
-        self._alone = self._codec.codec.intra_only
+        self._alone = stream.codec_context.codec.intra_only
         self._time_base = float(stream.time_base or 1)
         self._rate = rate
         self._wanted, self._count = wanted, count
@@ -67,11 +65,7 @@ class Decoder:
         self._times = Arrivals(self._time_base)
         self._unseen = -sys.maxsize  # the time stamp of the first picture that was not passed over
         self._last_taken = 0.0
-        self._trial: list[float] | None = []
-        self._fed = 0
-        if not self._alone:
-            self._codec.skip_frame = "NONREF"
-        self._sensing = Sensing(self._codec, rate)
+        self._sparing = Sparing(stream.codec_context, rate)
 
     @property
     def telling(self) -> bool:
@@ -91,30 +85,28 @@ class Decoder:
         if back:
             self._begin_anew()
         if not packet.size:  # the end: what the decoder holds back
-            if not self._shut and not self._sensing.on:
+            if not self._shut:
                 yield from self._open(packet)
         elif self._alone:
             yield from self._intra(packet)
         else:
-            if (self._shut or self._sensing.on) and self._group.overflows(packet):
-                yield from self._wake(self._sensing.until + 1 if self._sensing.on else self._times.newest + 1)
+            if self._shut and self._group.overflows(packet):
+                yield from self._wake(self._times.newest + 1)
             if packet.is_keyframe:
                 self._gate.keyframe(packet.size, len(self._group.packets))
             before = self._group.keep(packet, self._times.now)
             if self._shut:
                 yield from self._pass_over(packet, before, unseen)
                 return
-            if packet.is_keyframe:
-                yield from self._choose(packet, before)
-            yield from self._sense(packet) if self._sensing.on else self._open(packet)
+            if packet.is_keyframe and self._wanted():
+                yield from self._choose(before)
+            yield from self._open(packet)
             self._shut = bool(self.decoded) and self._group.whole and self._may_shut()
-            if self._shut:
-                self._sensing.stop(0)
 
     def _begin_anew(self) -> None:
         """Forget what has a time on it, since the stream's clock was set back."""
         self._moved_at = self._woken_at = self._times.now
-        self._unseen = self._sensing.until = -sys.maxsize
+        self._unseen = -sys.maxsize
         self._motion, self._gate = Motion(BEAT_SECONDS), PacketGate()
 
     def _intra(self, packet: Packet) -> Iterator[Look]:
@@ -131,14 +123,13 @@ class Decoder:
             self._since_look.append(packet.size)
         if self._grew(packet):
             self._woken_at = self._times.now
-        if self._still_for() >= STILL_SECONDS:
-            self._sensing.earn()
-        self._fed += bool(self.decoded)
+        if self.decoded:
+            self._sparing.fed()
         yield from self._take(packet)
 
     def _take(self, packet: "Packet | None") -> Iterator[Look]:
         for frame in self._decode(packet):
-            self._try_sparing(frame)
+            self._sparing.given(self._times.when(frame))
             # The first shows that the camera delivers, also while no look is wanted.
             if self._due(frame) and (self._wanted() or self.decoded == 1):
                 yield from self._offer(frame)
@@ -165,53 +156,18 @@ class Decoder:
                 self._gate.still(size)
         self._before_look, self._since_look = self._since_look, []
 
-    def _choose(self, packet: Packet, before: list[Packet]) -> Iterator[Look]:
-        """Sense or decode what begins with a keyframe."""
-        may = self._may_sense(before)
-        if may != self._sensing.on:
-            if may:
-                yield from self._take(None)  # what the decoder holds back
-            self._codec.flush_buffers()
-            if may and self._may_sense(before):
-                self._sensing.begin(packet, self._times.now)
-            else:
-                self._sensing.stop(0)
-
-    def _sense(self, packet: Packet) -> Iterator[Look]:
-        """Decode no more than tells whether anything moves; if so, decode again, from the last keyframe on."""
-        self._sensing.earn()
-        self._stood = False
-        if not self._group.refined:
-            self._since_look.append(packet.size)
-        for frame in self._sensing.see(packet, self._times.now):
-            self.decoded += 1
-            when = self._times.when(frame)
-            late = frame.key_frame and when - self._motion.looked_at >= BEAT_SECONDS
-            if not (late or self._pace.due(when)):
-                continue
-            self._seen = small_of(frame)
-            if self._motion.differs(self._seen):
-                yield from self._wake(self._sensing.until + 1)
-                return
-            self._pace.take(when, self._times.taken(frame))
-            self._sensing.until, self._stood = frame.pts or 0, True
-            if late:  # a keyframe is right without any other
-                yield from self._offer(frame)
-            else:
-                self._learn(when)
-                self._count("still", 1)
-        if self._sensing.silent(self._times.now) or self._times.now - self._motion.looked_at > LONGEST_BEAT:
-            yield from self._wake(self._sensing.until + 1)
+    def _choose(self, before: list[Packet]) -> Iterator[Look]:
+        """Go on with another decoder where the group before shows that this is better."""
+        began = float((before[0].pts or 0) * self._time_base) if before else self._times.now
+        if self._sparing.choose(before, self._times.now, moved=self._moved_at >= began):
+            yield from self._take(None)  # what the decoder holds back
+            self._sparing.change()
 
     def _grew(self, packet: Packet) -> bool:
         return not self._group.refined and self._gate.jumped(packet.size)
 
     def _still_for(self) -> float:
         return self._times.now - max(self._moved_at, self._woken_at)
-
-    def _may_sense(self, before: list[Packet]) -> bool:
-        still = self._wanted() and self._trial is None and self._still_for() >= STILL_SECONDS
-        return still and not self.telling and self._sensing.pays(before)
 
     def _may_shut(self) -> bool:
         # The more would have to be decoded again, the longer: in the worst case, no more than as much again.
@@ -233,7 +189,7 @@ class Decoder:
 
     def _peek(self, packet: Packet, before: list[Packet]) -> Iterator[Look]:
         """Decode a keyframe alone, to look at it at a slow beat and to see whether the packets told the truth."""
-        self._codec.flush_buffers()
+        self._sparing.codec.flush_buffers()
         frames = [*self._decode(packet), *self._decode(None)]
         if not frames:
             yield from self._wake(self._times.newest + 1)
@@ -254,17 +210,15 @@ class Decoder:
 
     def _unnoticed(self, group: list[Packet]) -> bool:
         """Tell whether the picture changed within a group that was passed over, and not just with the next one."""
-        self._codec.flush_buffers()
+        self._sparing.codec.flush_buffers()
         last = [frame for packet in group for frame in self._decode(packet)][-1:]
         return bool(last) and changed(self._seen, small_of(last[0]))
 
     def _wake(self, unseen: int) -> Iterator[Look]:
         """Decode again, from the last keyframe on, and look at pictures from the time stamp ``unseen`` on."""
         self._shut, self._woken_at, self._unseen = False, self._times.now, unseen
-        self._sensing.stop(len(self._group.packets))
-        if self._trial is not None:
-            self._trial, self._fed = [], 0
-        self._codec.flush_buffers()
+        self._sparing.try_anew()
+        self._sparing.codec.flush_buffers()
         for packet in list(self._group.packets):
             for frame in self._decode(packet):
                 if self._due(frame):
@@ -275,20 +229,9 @@ class Decoder:
     def _decode(self, packet: "Packet | None") -> Iterator[VideoFrame]:
         # A damaged packet costs its picture; what comes after can be whole again.
         with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):
-            for frame in self._codec.decode(packet):
+            for frame in self._sparing.codec.decode(packet):
                 self.decoded += 1
                 yield frame
-
-    def _try_sparing(self, frame: VideoFrame) -> None:
-        """Find out, once, whether enough pictures are left where those that no other builds on are passed over."""
-        if self._trial is None:
-            return
-        self._trial.append(self._times.when(frame))
-        if self._fed >= TRIAL:
-            lasted = self._trial[-1] - self._trial[0]
-            if lasted <= 0 or (len(self._trial) - 1) / lasted < SPARE * self._rate:
-                self._codec.skip_frame = "DEFAULT"
-            self._trial = None
 
     def _due(self, frame: VideoFrame) -> bool:
         return (frame.pts or 0) >= self._unseen and self._pace.take(self._times.when(frame), self._times.taken(frame))

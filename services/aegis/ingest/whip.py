@@ -19,8 +19,8 @@ from av.video.frame import VideoFrame
 
 from aegis.ingest import core
 from aegis.ingest.decoding import BEAT_SECONDS
+from aegis.ingest.grey import small_of
 from aegis.ingest.output import Known, Output, Site
-from aegis.ingest.sensing import small_of
 from aegis.ingest.turn import Turn
 from aegis.runtime.bus import BusUnavailableError, RefusedError
 from aegis.runtime.leases import Lease, Leases

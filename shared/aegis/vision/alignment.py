@@ -10,6 +10,8 @@ TEMPLATE = np.array(
 )
 """Where the five landmarks belong in a chip: the template of Deng et al., "ArcFace" (2019), as InsightFace and OpenCV
 use it."""
+_TARGET_CENTRE = complex(*TEMPLATE.mean(axis=0))
+_TARGET = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1] - _TARGET_CENTRE
 
 
 def align(image_bgr: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -37,16 +39,15 @@ def reach(landmarks: NDArray[np.float32]) -> tuple[int, int, int, int]:
 def _similarity(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least-squares rotation, scale and shift (2, 3) of ``points`` onto the template.
 
-    Source: Umeyama, "Least-squares estimation of transformation parameters between two point patterns" (1991).
+    The solution of Umeyama, "Least-squares estimation of transformation parameters between two point patterns" (1991),
+    which in the plane is a quotient of complex numbers. A reflection, which is no way to turn a head, is none of those.
     """
-    source_mean, target_mean = points.mean(axis=0), TEMPLATE.mean(axis=0)
-    source, target = points - source_mean, TEMPLATE - target_mean
-    variance = float((source**2).sum()) / len(points)
-    if not 0 < variance < np.inf:
+    plane = points[:, 0] + 1j * points[:, 1]
+    centre = plane.mean()
+    source = plane - centre
+    spread = np.vdot(source, source).real
+    if not 0 < spread < np.inf:
         raise ValueError(f"landmarks span no face: {points.tolist()}")
-    covariance = target.T @ source / len(points)
-    u, singular, vt = np.linalg.svd(covariance)
-    # A reflection is no way to turn a head, so the sign of the smaller axis makes up for it.
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    linear = (u * signs) @ vt * ((singular * signs).sum() / variance)
-    return np.column_stack((linear, target_mean - linear @ source_mean))
+    turn = np.vdot(source, _TARGET) / spread
+    shift = _TARGET_CENTRE - turn * centre
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])

@@ -67,17 +67,16 @@ def _decode_map(
     outputs: Mapping[str, NDArray[np.float32]], stride: int, rows: int, columns: int, threshold: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Boxes (n, 4), landmarks (n, 5, 2) and scores (n,) of one stride's cells that reach the threshold."""
-    classes = np.clip(outputs[f"cls_{stride}"].reshape(rows * columns), 0, 1)
-    objects = np.clip(outputs[f"obj_{stride}"].reshape(rows * columns), 0, 1)
-    scores = np.sqrt(classes * objects)
-    cells = np.flatnonzero(scores >= np.float32(threshold))
+    # Both are sigmoids already; the root of their product is taken only where it counts.
+    product = (outputs[f"cls_{stride}"] * outputs[f"obj_{stride}"]).reshape(rows * columns)
+    cells = np.flatnonzero(product >= np.float32(threshold) ** 2)
     corner = np.stack((cells % columns, cells // columns), axis=1).astype(np.float32)
     raw = outputs[f"bbox_{stride}"].reshape(-1, 4)[cells]
     centre = (corner + raw[:, :2]) * stride
     size = np.exp(raw[:, 2:]) * stride
     boxes = np.concatenate((centre - size / 2, size), axis=1)
     points = (outputs[f"kps_{stride}"].reshape(-1, 5, 2)[cells] + corner[:, None]) * stride
-    return boxes, points.astype(np.float32, copy=False), scores[cells]
+    return boxes, points.astype(np.float32, copy=False), np.sqrt(np.clip(product[cells], 0, 1))
 
 
 def _suppress(

@@ -23,8 +23,8 @@ RATE = 5.0
 AT_ONCE = 1 / RATE + 1.5 / FPS
 """So long nobody may be without a look who moves, in seconds; one is due every fifth of a second, or a picture later
 where looks move to the beat of the wall clock."""
-LATER = 3 / FPS
-"""And so much longer where pictures are out of order: those on which no other one builds are passed over."""
+LATER = 5 / FPS
+"""And so much longer where pictures are out of order: of those between two others none is looked at."""
 EPOCH = 1_700_000_000.0
 """The wall clock when a stream begins."""
 CONSTANT = {"b": "600k", "maxrate": "600k", "minrate": "600k", "bufsize": "600k", "x264-params": "nal-hrd=cbr"}
@@ -111,8 +111,8 @@ class Played:
     packets: int = 0
     decoded: int = 0
     telling: list[tuple[float, bool]] = field(default_factory=list)
-    sensed: list[bool] = field(default_factory=list)
-    """Of every packet, whether it was but sensed."""
+    spared: list[bool] = field(default_factory=list)
+    """Of every packet, whether B pictures were left out."""
     kept: int = 0
     """Packets that were held at most."""
     remembered: int = 0
@@ -150,7 +150,7 @@ def play(
             if passes and (len(played.looks), played.decoded) != (looks, decoded):
                 message = f"a packet that was to be but kept was decoded at {clock} s"
                 raise AssertionError(message)
-            played.sensed.append(decoder._sensing.on)
+            played.spared.append(decoder._sparing.on)
             played.telling.append((clock, decoder.telling))
             played.kept = max(played.kept, len(decoder._group.packets))
             played.remembered = max(played.remembered, len(decoder._times._came))
@@ -188,4 +188,28 @@ def transport(stream: bytes) -> bytes:
             if packet.size:
                 packet.stream = target
                 out.mux(packet)
+    return file.getvalue()
+
+
+def joined(first: bytes, second: bytes) -> bytes:
+    """Give one stream behind another, as MPEG-TS: of a camera that comes to encode in another way."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mpegts") as out:
+        target: Any = None
+        offset = 0
+        for part in (transport(first), transport(second)):
+            newest = 0
+            with av.open(io.BytesIO(part), "r") as container:
+                source = container.streams.video[0]
+                target = target or out.add_stream_from_template(source)
+                start: int | None = None
+                for packet in container.demux(source):
+                    if not packet.size or packet.pts is None or packet.dts is None:
+                        continue
+                    start = packet.dts if start is None else start
+                    packet.pts, packet.dts = packet.pts - start + offset, packet.dts - start + offset
+                    newest = max(newest, packet.pts)
+                    packet.stream = target
+                    out.mux(packet)
+            offset = newest + round(1 / FPS / float(source.time_base or 1))
     return file.getvalue()
