@@ -66,9 +66,62 @@ def test_every_patch_that_is_told_changes_what_it_names(readme: Path) -> None:
             if patch["patch"].startswith("$patch"):
                 continue
             target = patch.get("target") or yaml.safe_load(patch["patch"])
-            which = target["kind"], target.get("name") or target["metadata"]["name"]
+            names = target.get("name") or target["metadata"]["name"]
             after = set_on_production({"patches": [patch]}, components=components)
-            assert the(after, *which) != the(before, *which), patch
+            for each in names.split("|"):
+                assert the(after, target["kind"], each) != the(before, target["kind"], each), patch
+
+
+def test_production_runs_as_many_as_are_told() -> None:
+    manifests = set_on_production(*told(PRODUCTION, "replicas"))
+    assert {name: the(manifests, "Deployment", name)["spec"]["replicas"] for name in ("detect", "ingest")} == {
+        "detect": 7,
+        "ingest": 7,
+    }
+    image = main_container(set_on_production(*told(PRODUCTION, "images")), "notify")["image"]
+    assert image.startswith("registry.example/aegis@sha256:")
+
+
+@pytest.mark.parametrize(("name", "config"), [("whip", "whip"), ("tracing", "aegis")])
+def test_a_component_has_the_settings_that_are_told(name: str, config: str) -> None:
+    """What a generator of the overlay says is undone by the component's own, or does not render."""
+    settings = told(K8S / "components" / name / "README.md", "patches")
+    patches = [yaml.safe_load(patch["patch"]) for setting in settings for patch in setting["patches"]]
+    (expected,) = [patch["data"] for patch in patches if isinstance(patch, dict)]
+    data = the(set_on_production(*settings, components=(name,)), "ConfigMap", config)["data"]
+    assert expected.items() <= data.items()
+    assert data.get("AEGIS_TRACES_URL", "/v1/traces").endswith("/v1/traces")
+
+
+def test_an_edge_has_the_name_and_the_centre_that_are_told() -> None:
+    (setting,) = told(K8S / "overlays" / "edge" / "README.md", "configMapGenerator")
+    manifests = with_overlay({"namespace": "aegis", "resources": ["../deploy/k8s/overlays/edge"], **setting})
+    assert the(manifests, "ConfigMap", "aegis")["data"]["AEGIS_EDGE"] == "library"
+    assert the(manifests, "ConfigMap", "edge")["data"] == {"AEGIS_CENTRE": "tls://bus.school.example:7422"}
+
+
+def test_monitoring_without_the_operator_has_nothing_of_it() -> None:
+    settings = told(K8S / "components" / "monitoring" / "README.md", "patches")
+    kinds = {manifest["kind"] for manifest in set_on_production(*settings, components=("monitoring",))}
+    assert "StatefulSet" in kinds
+    assert not kinds & {"PodMonitor", "PrometheusRule"}
+
+
+def test_while_a_backup_is_restored_no_service_runs() -> None:
+    (own,) = re.findall(
+        r"> stopped/kustomization\.yaml <<'END'\n(.*?)\n *END\n",
+        (ROOT / "docs" / "guides" / "disaster-recovery.md").read_text(),
+        re.DOTALL,
+    )
+    stopped = yaml.safe_load(textwrap.dedent(own))
+    before = set_on_production(components=("autoscale-keda", "whip"))
+    after = set_on_production({"patches": stopped["patches"]}, components=("autoscale-keda", "whip"))
+    assert {manifest["spec"]["replicas"] for manifest in of_kind(after, "Deployment")} == {0}
+    scaled = of_kind(after, "ScaledObject")
+    assert scaled
+    assert all(m["metadata"]["annotations"] == {"autoscaling.keda.sh/paused": "true"} for m in scaled)
+    assert not of_kind(after, "Job")
+    assert of_kind(after, "StatefulSet") == of_kind(before, "StatefulSet")
 
 
 def test_receipts_reach_notify_from_the_ingress_alone() -> None:
