@@ -22,6 +22,7 @@ from aegis.cli.backup.putting import Backup
 from aegis.cli.backup.sealed_file import Writer, records
 from aegis.cli.backup.streams import StreamError
 from aegis.cli.errors import CommandError
+from aegis.cli.state import site_key_file
 from aegis.contracts import subjects
 from aegis.runtime import sealing, topology
 from aegis.runtime.buckets import Bucket
@@ -40,10 +41,12 @@ async def fill(bus: Bus) -> dict[str, int]:
         last[subject] = await bus.store(
             subject, b"event %d" % number, message_id=f"id{number}", expected_last=last.get(subject, 0)
         )
+    sealer = sealing.load(site_key_file())
     for name in ("watchlist", "photos", "cameras", "evidence", "votes"):
         bucket = Bucket(bus, name)
         for number in range(8):
-            await bucket.put(f"key{number % 5}", os.urandom(50_000 if name == "photos" else 500))
+            key, plain = f"key{number % 5}", os.urandom(50_000 if name == "photos" else 500)
+            await bucket.put(key, sealer.seal(name, key, plain))
     await Bucket(bus, "watchlist").delete("key4")
     for number in range(6):
         await bus.store(subjects.delivery("email", f"alert{number}", "event", "to"), b"pending")
@@ -138,6 +141,26 @@ async def test_nothing_is_restored_over_something_or_under_running_services(
             assert await everything(elsewhere) == await everything(bus)
 
 
+async def test_nothing_is_sealed_with_a_key_that_is_not_the_systems(
+    bus: Bus, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, file = tmp_path / "config" / "aegis" / "site.key", tmp_path / "backup"
+    sealing.load_or_create(other)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with reached(server.files):
+        await aegis("backup", "--out", file, "--no-verify")  # nothing is sealed yet
+        await fill(bus)
+        earlier = file.read_bytes()
+        monkeypatch.setenv("AEGIS_SITE_KEY_FILE", str(other))
+        assert (await refused("backup", "--out", file)).startswith(f"{other} is not this system's site key")
+        monkeypatch.delenv("AEGIS_SITE_KEY_FILE")
+        assert "in AEGIS_SITE_KEY_FILE" in await refused("backup", "--out", file)
+    await asyncio.to_thread(server.stop)
+    told = await refused("backup", "--out", file, "--state", tmp_path / "state")
+    assert told.startswith(f"{other} is not this system's site key")
+    assert file.read_bytes() == earlier
+
+
 async def test_a_backup_that_cannot_be_used_changes_nothing(
     bus: Bus, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,11 +212,11 @@ async def test_a_backup_that_is_not_what_it_says_is_found_and_taken_back(
 async def test_what_the_registry_writes_belongs_together_although_it_writes_meanwhile(
     bus: Bus, server: Server, tmp_path: Path, site_key: Path
 ) -> None:
-    watchlist, photos = Bucket(bus, "watchlist"), Bucket(bus, "photos")
+    watchlist, photos, sealer = Bucket(bus, "watchlist"), Bucket(bus, "photos"), sealing.load(site_key)
 
     async def enrol(number: int) -> None:
         await photos.put(f"photo{number}", os.urandom(2000))
-        await watchlist.put(f"entry{number}", f"photo{number}".encode())
+        await watchlist.put(f"entry{number}", sealer.seal("watchlist", f"entry{number}", f"photo{number}".encode()))
 
     enough = asyncio.Event()
 
@@ -211,7 +234,8 @@ async def test_what_the_registry_writes_belongs_together_although_it_writes_mean
             if enough.is_set() and number > 1000:
                 return
             await bus.store(ALERTS[number % 3], b"seen")
-            await Bucket(bus, "evidence").put(f"alert{number}", b"picture")
+            picture = sealer.seal("evidence", f"alert{number}", b"picture")
+            await Bucket(bus, "evidence").put(f"alert{number}", picture)
 
     with reached(server.files):
         changing, seeing = asyncio.create_task(change()), asyncio.create_task(alerts())
@@ -228,9 +252,9 @@ async def test_what_the_registry_writes_belongs_together_although_it_writes_mean
     with served(tmp_path / "new") as new:
         async with new.connect() as restored:
             listed = [message async for message in read_all(restored, "KV_watchlist", "$KV.watchlist.>", "test")]
-            kept = [message.data.decode() for message in listed if message.data]
+            kept = [(m.subject.removeprefix("$KV.watchlist."), m.data) for m in listed if m.data]
             assert kept
-            for photo in kept:
+            for photo in (sealer.open("watchlist", *one).decode() for one in kept):
                 assert await Bucket(restored, "photos").get(photo) is not None, photo
 
 

@@ -23,6 +23,7 @@ from aegis.cli.state import State, site_key_file
 from aegis.cli.up import only_one
 from aegis.runtime import sealing, status, topology
 from aegis.runtime.bus import Bus
+from aegis.runtime.consumers import read_all
 from aegis.runtime.progress import megabytes, progress_bar
 from aegis.runtime.sealing import Sealer, SealError
 
@@ -30,6 +31,8 @@ STATUS_SECONDS = 1.0
 DECLARE_SECONDS = 60.0
 AGREED_SECONDS = 300.0
 """How long the servers of a cluster may take to copy it all from each other."""
+SEALED = ("watchlist", "cameras", "users", "cohort", "evidence")
+"""Buckets whose values show which site key is the system's; photos are of entries of the watchlist, and large."""
 
 
 def add_parsers(
@@ -60,6 +63,8 @@ async def backup(arguments: argparse.Namespace) -> None:
         return
     if arguments.out is None:
         raise CommandError("name the file to write with --out", 2)
+    if "AEGIS_BUS_URL" in os.environ and not os.environ.get("AEGIS_SITE_KEY_FILE"):
+        raise CommandError("name the site key of the system at AEGIS_BUS_URL in AEGIS_SITE_KEY_FILE", 2)
     sealer = _sealer()
     site_file = _site_file(arguments)
     began = time.monotonic()
@@ -67,6 +72,7 @@ async def backup(arguments: argparse.Namespace) -> None:
         writer = Writer(arguments.out, sealer)
         try:
             async with _bus(arguments) as bus:
+                await _check_key(bus, sealer)
                 manifest = await Taking(bus, writer, progress_bar(sys.stderr)).run(site_file)
             if not arguments.no_verify:
                 await verify(Backup(writer.temporary, sealer), progress_bar(sys.stderr))
@@ -125,6 +131,42 @@ def _sealer() -> Sealer:
         return sealing.load(site_key_file())
     except SealError as error:
         raise CommandError(str(error), 2) from None
+
+
+async def _check_key(bus: Bus, sealer: Sealer) -> None:
+    """See that the key opens something of what is sealed, if anything is: restored without its key, it is lost.
+
+    Raises:
+        CommandError: it opens nothing.
+
+    """
+    closed = ""
+    for bucket in SEALED:
+        sealed = await _first(bus, bucket)
+        if sealed is None:
+            continue
+        try:
+            sealer.open(bucket, *sealed)
+        except SealError:
+            closed = closed or bucket
+        else:
+            return
+    if closed:
+        raise CommandError(
+            f"{site_key_file()} is not this system's site key: it does not open the {closed}, and nobody could restore"
+            " the backup; give the right AEGIS_SITE_KEY_FILE",
+            2,
+        )
+
+
+async def _first(bus: Bus, bucket: str) -> tuple[str, bytes] | None:
+    """Give the oldest key of a bucket with its value, or None where there is none."""
+    prefix = f"$KV.{bucket}."
+    async with contextlib.aclosing(read_all(bus, f"KV_{bucket}", f"{prefix}>", "backup-key")) as reading:
+        async for message in reading:
+            if message.data:
+                return message.subject.removeprefix(prefix), message.data
+    return None
 
 
 def _site_file(arguments: argparse.Namespace) -> bytes | None:
