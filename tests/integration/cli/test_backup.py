@@ -161,6 +161,31 @@ async def test_nothing_is_sealed_with_a_key_that_is_not_the_systems(
     assert file.read_bytes() == earlier
 
 
+async def test_a_key_that_may_not_read_the_streams_is_told_which_one_may(
+    bus: Bus, server: Server, tmp_path: Path
+) -> None:
+    with reached(server.files, "operator"):
+        told = await refused("backup", "--out", tmp_path / "backup")
+    assert told.startswith("this key may not read the streams: a backup needs that of admin, by AEGIS_KEY_FILE")
+    with reached(server.files):
+        await bus.client.jetstream().delete_stream("KV_votes")
+        assert (await refused("backup", "--out", tmp_path / "backup")).startswith("there is no stream KV_votes")
+    assert {path.name for path in tmp_path.iterdir()} == {"site.key", "state"}
+
+
+@pytest.mark.usefixtures("bus")
+async def test_a_bus_that_stops_answering_is_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unanswered(_: Bus, stream: str) -> None:
+        raise StreamError(f"STREAM.INFO.{stream}: nats: timeout")
+
+    monkeypatch.setattr(streams, "info", unanswered)
+    with reached(server.files):
+        told = await refused("backup", "--out", tmp_path / "backup")
+    assert told.startswith("the bus does not give the backup: STREAM.INFO.")
+
+
 async def test_a_backup_that_cannot_be_used_changes_nothing(
     bus: Bus, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from aegis.runtime.progress import megabytes, progress_bar
 from aegis.runtime.sealing import Sealer, SealError
 
 STATUS_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
 DECLARE_SECONDS = 60.0
 AGREED_SECONDS = 300.0
 """How long the servers of a cluster may take to copy it all from each other."""
@@ -72,6 +73,7 @@ async def backup(arguments: argparse.Namespace) -> None:
         writer = Writer(arguments.out, sealer)
         try:
             async with _bus(arguments) as bus:
+                await _check_rights(bus)
                 await _check_key(bus, sealer)
                 manifest = await Taking(bus, writer, progress_bar(sys.stderr)).run(site_file)
             if not arguments.no_verify:
@@ -79,6 +81,8 @@ async def backup(arguments: argparse.Namespace) -> None:
             size = writer.finish()
         finally:
             writer.discard()
+    except StreamError as error:
+        raise CommandError(f"the bus does not give the backup: {error}") from None
     except OSError as error:
         raise CommandError(f"backup {arguments.out}: {error.strerror}") from None
     verified = "not verified" if arguments.no_verify else "verified by restoring it"
@@ -131,6 +135,23 @@ def _sealer() -> Sealer:
         return sealing.load(site_key_file())
     except SealError as error:
         raise CommandError(str(error), 2) from None
+
+
+async def _check_rights(bus: Bus) -> None:
+    """See that the key may ask for streams: what it may not ask is answered by nobody.
+
+    Raises:
+        CommandError: it may not.
+        StreamError: nobody answers for another reason.
+
+    """
+    try:
+        await streams.api(bus, "INFO", patience=ANSWER_SECONDS)
+    except StreamError:
+        if "permissions violation" not in str(bus.client.last_error).lower():
+            raise
+        text = "this key may not read the streams: a backup needs that of admin, by AEGIS_KEY_FILE or --as"
+        raise CommandError(text) from None
 
 
 async def _check_key(bus: Bus, sealer: Sealer) -> None:
