@@ -79,8 +79,9 @@ def init(arguments: argparse.Namespace) -> None:
         raise CommandError(f"{error.filename or folder}: {error.strerror}", 2) from None
     print(
         f"{folder} holds the keys and certificates of {NAMESPACE}. Nobody else may read them, and version control must"
-        f" not see them.\nKeep {folder / 'site.key'} apart as well: without it nothing that was stored can be read"
-        f" again.\nNext: kubectl create namespace {NAMESPACE}; kubectl apply -k {folder}"
+        f" not see them: {folder / '.gitignore'} keeps git from that.\nKeep {folder / 'site.key'} apart as well:"
+        " without it nothing that was stored can be read again.\nNext: kubectl create namespace"
+        f" {NAMESPACE}; kubectl apply -k {folder}"
     )
 
 
@@ -146,7 +147,10 @@ def _write(folder: Path, config: Path, arguments: argparse.Namespace) -> None:
         if kept.exists() and kept.read_text().strip() != site_key.read_text().strip():
             raise CommandError(f"{kept} is another site key than {site_key}; what it sealed would be lost", 2)
         write_private(kept, site_key.read_bytes())
+    new = not (folder / "site.key").exists()
     sealing.load_or_create(folder / "site.key")
+    if new:
+        print(f"{folder / 'site.key'} is NEW. A running site needs its old one, by --site-key: this opens none of it.")
     text = config.read_text(encoding="utf-8")
     named = sorted({one or other for one, other in SITE_VARIABLE.findall(text)} & os.environ.keys())
     if broken := [name for name in named if "\n" in os.environ[name]]:
@@ -179,6 +183,9 @@ def _lines(lines: Iterable[str]) -> bytes:
 
 
 def _write_kustomization(folder: Path, files: Mapping[str, list[str]], variables: Mapping[str, str]) -> None:
+    """Write what makes Secrets of the files, and what keeps them all out of version control."""
+    if not (folder / ".gitignore").exists():
+        write_private(folder / ".gitignore", b"*\n")
     made = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

@@ -2,6 +2,7 @@
 
 import argparse
 import stat
+import subprocess
 from pathlib import Path
 
 import nkeys
@@ -56,7 +57,7 @@ def test_it_names_every_file_that_it_wrote_and_no_other(tmp_path: Path) -> None:
     generators = made["secretGenerator"]
     named = {item.partition("=")[2] or item for g in generators for item in (*g.get("files", ()), *g.get("envs", ()))}
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert named == written - {"kustomization.yaml", *AUTHORITY_KEYS}
+    assert named == written - {"kustomization.yaml", ".gitignore", *AUTHORITY_KEYS}
     assert len({generator["name"] for generator in generators}) == len(generators)
 
 
@@ -151,6 +152,29 @@ def test_a_site_keeps_the_key_that_it_has(tmp_path: Path) -> None:
         init(tmp_path, SITE, tmp_path / "own.key")
 
 
+def test_a_site_key_that_is_new_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = f"{tmp_path / 'made' / 'site.key'} is NEW. A running site needs its old one, by --site-key"
+    init(tmp_path)
+    assert told in capsys.readouterr().out
+    init(tmp_path)
+    assert "NEW" not in capsys.readouterr().out
+    (tmp_path / "made" / "site.key").rename(tmp_path / "own.key")
+    init(tmp_path, SITE, tmp_path / "own.key")
+    assert "NEW" not in capsys.readouterr().out
+
+
+def test_git_sees_nothing_of_it(tmp_path: Path) -> None:
+    folder = init(tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    found = subprocess.run(
+        ["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, text=True, check=True
+    ).stdout
+    assert found == "?? site.yaml\n"
+    (folder / ".gitignore").write_text("*\n!kustomization.yaml\n")
+    init(tmp_path)
+    assert (folder / ".gitignore").read_text() == "*\n!kustomization.yaml\n"
+
+
 def test_a_site_file_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="kind"):
         init(tmp_path, SITE.replace("venue", "castle"))
@@ -173,10 +197,10 @@ def test_an_edge_is_given_its_own_and_no_more(tmp_path: Path) -> None:
         for name in files
         if (centre / name).exists() and (centre / name).read_bytes() == (folder / name).read_bytes()
     }
-    assert kept == {"site.key", "nkeys.env", "keys/ingest.nk", "keys/detect.nk", "keys/edge.nk"}
+    assert kept == {".gitignore", "site.key", "nkeys.env", "keys/ingest.nk", "keys/detect.nk", "keys/edge.nk"}
     made = yaml.safe_load((folder / "kustomization.yaml").read_text())["secretGenerator"]
     named = {item.partition("=")[2] or item for g in made for item in (*g.get("files", ()), *g.get("envs", ()))}
-    assert named == files - {"kustomization.yaml", *AUTHORITY_KEYS}
+    assert named == files - {"kustomization.yaml", ".gitignore", *AUTHORITY_KEYS}
     assert (folder / "centre.pem").read_bytes() == (centre / "bus" / "ca.pem").read_bytes()
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in folder.rglob("*"))
     with pytest.raises(CommandError, match="No such file"):
