@@ -71,7 +71,7 @@ def init(arguments: argparse.Namespace) -> None:
     """
     folder, config = Path(arguments.directory), Path(arguments.config)
     try:
-        site_file.read(config.resolve(), os.environ).check()
+        site_file.read(config.resolve(), os.environ).check(pods=True)
         _write(folder, config, arguments)
     except (SiteFileError, sealing.SealError) as error:
         raise CommandError(str(error), 2) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aegis.contracts.messages import Category, Severity
 from aegis.runtime.models import ModelError, load_cards
+from aegis.runtime.site_paths import check_mounted
 from aegis.runtime.yaml_section import Section, Values
 from aegis.vision.calibration import FairnessRow
 
@@ -53,8 +54,8 @@ def categories(tree: Section, values: Values) -> dict[str, Category]:
     return found
 
 
-def calibration(tree: Section, values: Values, folder: Path) -> Calibration:
-    """Read the section ``calibration``; an evaluation's path is seen from ``folder``."""
+def calibration(tree: Section, values: Values, folder: Path | None) -> Calibration:
+    """Read the section ``calibration``; an evaluation's path is seen from ``folder``, or is one in a pod."""
     if "calibration" not in tree:
         return Calibration()
     body = tree.map("calibration", values.problems)
@@ -68,9 +69,12 @@ def calibration(tree: Section, values: Values, folder: Path) -> Calibration:
     )
 
 
-def _evaluation(body: Section, values: Values, folder: Path) -> tuple[FairnessRow, ...]:
+def _evaluation(body: Section, values: Values, folder: Path | None) -> tuple[FairnessRow, ...]:
     """Read how much worse off the worst group is, by threshold, from a report of ``aegis evaluate``."""
     name, line = values.text(body, "evaluation"), body.line_of("evaluation")
+    if folder is None:
+        check_mounted(values, line, "evaluation", name, "registry")
+        return ()
     try:
         report = json.loads((folder / name).read_text())
     except OSError as error:

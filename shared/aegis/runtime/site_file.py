@@ -54,15 +54,17 @@ class SiteFile:
         self._tree = tree
         self._values = Values(environ)
 
-    def check(self) -> None:
-        """Read every section.
+    def check(self, *, pods: bool = False) -> None:
+        """Read every section and the files that they name; with ``pods`` these are in pods, and only named.
 
         Raises:
             SiteFileError: with all that is wrong.
 
         """
-        for section in (self._site, self._cameras, self._calibration, self._telling, self._whip, self._mqtt):
+        for section in (self._site, self._cameras, self._telling, self._whip, self._mqtt):
             section()
+        self._calibration(pods=pods)
+        site_notify.check_files(self._tree, self._values, pods=pods)
         self._raise()
 
     def site(self) -> SiteRecord:
@@ -118,8 +120,8 @@ class SiteFile:
             categories=site_categories.categories(self._tree, self._values),
         )
 
-    def _calibration(self) -> Calibration:
-        return site_categories.calibration(self._tree, self._values, self.path.parent)
+    def _calibration(self, *, pods: bool = False) -> Calibration:
+        return site_categories.calibration(self._tree, self._values, None if pods else self.path.parent)
 
     def _cameras(self) -> tuple[AddCamera, ...]:
         found: dict[str, AddCamera] = {}

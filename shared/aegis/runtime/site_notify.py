@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aegis.runtime.site_addresses import gateway, listen, mail_address, secret, split, web_address
+from aegis.runtime.site_paths import check_certificate, check_mounted
 from aegis.runtime.yaml_section import Section, Values
 
 KEYS = (
@@ -152,6 +153,20 @@ def read(tree: Section, values: Values, *, pictures: bool) -> NotifyConfig:
         webhooks=tuple(_webhook(hook, values) for hook in notify.maps("webhooks", values.problems)),
         zone=_zone(notify, values),
     )
+
+
+def check_files(tree: Section, values: Values, *, pods: bool) -> None:
+    """Take note of what is wrong with the file of ``email.ca``; services that do not mail need not have it."""
+    notify = section(tree, values)
+    if notify is None or "email" not in notify:
+        return
+    email = notify.map("email", values.problems)
+    if not (ca := values.text(email, "ca", "")):
+        return
+    if pods:
+        check_mounted(values, email.line_of("ca"), "ca", ca, "notify")
+    else:
+        check_certificate(values, email.line_of("ca"), ca)
 
 
 def _zone(notify: Section, values: Values) -> dt.tzinfo:

@@ -181,6 +181,14 @@ def test_a_site_file_that_cannot_be_used_is_refused_before_anything_is_written(t
     assert not (tmp_path / "made").exists()
 
 
+def test_a_file_of_this_machine_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    notify = "notify: {email: {smtp: 'smtp://mail.example', to: [a@example.org], ca: %s}}\n"
+    with pytest.raises(CommandError, match=r"site.yaml:5: ca: no pod has ca.pem of this machine"):
+        init(tmp_path, SITE + notify % "ca.pem")
+    assert not (tmp_path / "made").exists()
+    init(tmp_path, SITE + notify % "/etc/aegis/mail/ca.pem")
+
+
 def test_another_key_than_the_one_that_is_there_is_refused(tmp_path: Path) -> None:
     init(tmp_path)
     sealing.load_or_create(tmp_path / "other.key")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aegis.contracts.messages import AddCamera, Category, Severity, SiteRecord, SiteState
-from aegis.runtime import site_file
+from aegis.runtime import certificates, site_file
 from aegis.runtime.site_categories import Calibration
 from aegis.runtime.site_file import SiteFileError, WhipConfig
 from aegis.runtime.site_notify import EmailConfig, NotifyConfig, WebhookConfig
@@ -235,6 +235,33 @@ def test_calibration_has_defaults_and_reads_an_evaluation_of_groups(tmp_path: Pa
     assert parse(tmp_path, text).calibration() == Calibration(
         visits_per_week=300, worst_group=2.5, fairness=(FairnessRow(threshold=0.4, worst_over_mean=3.0),)
     )
+
+
+def test_the_certificate_of_the_mail_servers_authority_is_opened(tmp_path: Path) -> None:
+    text = SITE + f"notify:\n  email:\n    smtp: smtp://x\n    to: [a@b]\n    ca: {tmp_path}/ca.pem\n"
+    (problem,) = problems(tmp_path, text)
+    assert problem == f":6: ca: {tmp_path}/ca.pem holds no certificate: No such file or directory"
+    (tmp_path / "ca.pem").write_text("none")
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith(f":6: ca: {tmp_path}/ca.pem holds no certificate: ")
+    parse(tmp_path, text).notify()  # as a service reads it that does not mail, and need not have the file
+    (tmp_path / "ca.pem").unlink()
+    certificates.issue(tmp_path, "server", ["localhost"])
+    parse(tmp_path, text).check()
+
+
+def test_files_of_a_cluster_are_those_that_pods_have(tmp_path: Path) -> None:
+    email = "notify:\n  email: {smtp: 'smtp://x', to: [a@b], ca: %s}\n"
+    text = SITE + "calibration:\n  evaluation: %s\n" + email
+    certificates.issue(tmp_path, "server", ["localhost"])
+    with pytest.raises(SiteFileError) as caught:
+        parse(tmp_path, text % ("report.json", tmp_path / "ca.pem")).check(pods=True)
+    evaluation, ca = caught.value.problems
+    assert evaluation.startswith(":3: evaluation: no pod has report.json of this machine; make it a Secret")
+    assert "below /etc/aegis/ in registry," in evaluation
+    assert ca.startswith(f":5: ca: no pod has {tmp_path}/ca.pem of this machine")
+    assert "below /etc/aegis/ in notify," in ca
+    parse(tmp_path, text % ("/etc/aegis/report/report.json", "/etc/aegis/mail/ca.pem")).check(pods=True)
 
 
 @pytest.mark.parametrize("row", [{}, {"threshold": "x", "worst_over_mean": 1, "supported": True}, {"supported": False}])
