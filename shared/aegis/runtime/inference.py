@@ -40,6 +40,10 @@ class ProviderError(ModelError):
     """A provider that was asked for cannot be had, or cannot run this model; the message says why."""
 
 
+class AbsentError(ProviderError):
+    """A provider that this build or this machine does not have; nothing is broken."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """An open model. May be called from several threads at once; each call occupies its thread."""
@@ -49,6 +53,8 @@ class Model:
     """What runs it: "openvino-bf16", "openvino-f32", "cuda" or "cpu"."""
     fell_back: str | None
     """Why the providers that are tried first do not run it; None if the first one does, or one was asked for."""
+    broken: bool = False
+    """Whether one of these is there and failed."""
     session: Any = field(repr=False)
     input_name: str = field(repr=False)
 
@@ -94,7 +100,7 @@ def announce(model: Model) -> dict[str, object]:
         model.provider,
         f"; not on a faster provider: {model.fell_back}" if model.fell_back else "",
     )
-    return {"model": model.card.id, "provider": model.provider, "fell_back": model.fell_back}
+    return {"model": model.card.id, "provider": model.provider, "fell_back": model.fell_back, "broken": model.broken}
 
 
 def prepare(card: ModelCard, data: bytes) -> bytes:
@@ -142,6 +148,7 @@ class Backend:
 def open_first(card: ModelCard, graph: bytes, backends: Sequence[Backend], threads: int) -> Model:
     """Open a prepared graph on the first backend on which it opens and warms up. Raises ProviderError."""
     reasons: list[str] = []
+    broken = False
     for backend in backends:
         try:
             session = backend.open(graph, threads)
@@ -151,9 +158,17 @@ def open_first(card: ModelCard, graph: bytes, backends: Sequence[Backend], threa
                 _prove(card, graph, session, input_name)
         except Exception as error:  # noqa: BLE001  onnxruntime's errors share no narrower class; the reason is kept
             reasons.append(f"{backend.name}: {error}")
+            broken = broken or not isinstance(error, AbsentError)
             continue
         fell_back = "; ".join(reasons) or None
-        return Model(card=card, provider=backend.label, fell_back=fell_back, session=session, input_name=input_name)
+        return Model(
+            card=card,
+            provider=backend.label,
+            fell_back=fell_back,
+            broken=broken,
+            session=session,
+            input_name=input_name,
+        )
     raise ProviderError(f"model {card.id} cannot be opened: {'; '.join(reasons)}")
 
 
@@ -205,7 +220,7 @@ def _open_cpu(graph: bytes, threads: int) -> Any:  # noqa: ANN401  onnxruntime p
 
 def _open_cuda(graph: bytes, threads: int) -> Any:  # noqa: ANN401  onnxruntime publishes no types
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        raise ProviderError("not in this build of onnxruntime")
+        raise AbsentError("not in this build of onnxruntime")
     session = ort.InferenceSession(graph, _options(threads), providers=["CUDAExecutionProvider"])
     # Where CUDA's libraries or the card are missing, onnxruntime only warns and takes the CPU.
     if session.get_providers()[0] != "CUDAExecutionProvider":
@@ -217,7 +232,7 @@ def _open_cuda(graph: bytes, threads: int) -> Any:  # noqa: ANN401  onnxruntime 
 def _open_openvino_bf16(graph: bytes, threads: int) -> Any:  # noqa: ANN401  onnxruntime publishes no types
     information = Path("/proc/cpuinfo")
     if not information.exists() or not bf16.has_amx(information.read_text(encoding="utf-8")):
-        raise ProviderError("this processor has no AMX for bfloat16")
+        raise AbsentError("this processor has no AMX for bfloat16")
     return _open_openvino(graph, threads, "bf16")
 
 
@@ -226,7 +241,7 @@ def _open_openvino(graph: bytes, threads: int, precision: str = "f32") -> Any:  
     cpu = ort.OrtHardwareDeviceType.CPU
     devices = [d for d in ort.get_ep_devices() if d.ep_name == provider and d.device.type == cpu]
     if not devices:
-        raise ProviderError("the plugin offers no device on this processor")
+        raise AbsentError("the plugin offers no device on this processor")
     options = _options(threads)
     # A graph of which it takes only a part would run on the slow provider under the fast one's name.
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -249,8 +264,8 @@ def _register_openvino() -> str:
 def _register_openvino_once() -> str:
     try:
         plugin = importlib.import_module("onnxruntime_ep_openvino")
-    except ImportError as error:
-        raise ProviderError("the plugin onnxruntime-ep-openvino is not installed") from error
+    except ModuleNotFoundError as error:
+        raise AbsentError("the plugin onnxruntime-ep-openvino is not installed") from error
     name = str(plugin.get_ep_name())
     ort.register_execution_provider_library(name, plugin.get_library_path())
     return name

@@ -100,7 +100,10 @@ def test_a_fall_back_is_told_with_its_reason() -> None:
     [finding] = services.providers([answer("embed", detail=detail)])
     assert (finding.level, finding.check) == (Level.WARNING, "embed 0")
     assert "cuda: no driver" in finding.text
+    assert levels(services.providers([answer("embed", detail={**detail, "broken": True})])) == [Level.WARNING]
     assert levels(services.providers([answer("embed", detail={**detail, "fell_back": None})])) == [Level.OK]
+    [finding] = services.providers([answer("embed", detail={**detail, "broken": False})])
+    assert (finding.level, finding.text) == (Level.OK, "m runs on cpu")
 
 
 @pytest.mark.parametrize(("expired", "level"), [(0, Level.OK), (1, Level.OK), (30, Level.PROBLEM)])

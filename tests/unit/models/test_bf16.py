@@ -65,6 +65,7 @@ def test_a_precision_is_used_if_its_vectors_are_those_of_float32(
     assert model.provider == provider
     assert (model.fell_back or "").startswith(reason or "")
     assert (model.fell_back is None) == (reason is None)
+    assert model.broken == (reason is not None)
 
 
 @pytest.mark.parametrize(

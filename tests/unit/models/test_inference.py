@@ -158,12 +158,23 @@ def test_a_provider_that_fails_to_open_or_to_warm_up_is_left_with_its_reason(
     model = open_first(card, prepare(card, data), backends, threads=1)
     assert model.provider == "cpu"
     assert model.fell_back is not None
+    assert model.broken
     broken, rigid = model.fell_back.split("; rigid: ")
     assert broken.startswith("broken: ")
     assert "INVALID_PROTOBUF" in broken
     assert "Got: 2 Expected: 1" in rigid
     with pytest.raises(ProviderError, match=r"(?s)cannot be opened: broken: .*; rigid: "):
         open_first(card, prepare(card, data), backends[:2], threads=1)
+
+
+def test_what_is_not_there_is_not_broken(
+    cards: dict[str, ModelCard], models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    model = open_model(cards["yunet-2023mar"], models_dir)
+    assert (model.provider, model.fell_back) == ("cpu", "cuda: not in this build of onnxruntime")
+    assert not model.broken
+    assert inference.announce(model)["broken"] is False
 
 
 def test_a_network_that_is_not_what_its_card_says_is_refused_when_opened(

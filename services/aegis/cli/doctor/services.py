@@ -109,12 +109,13 @@ def model_files(answers: Answers) -> Iterator[Finding]:
 
 
 def providers(answers: Answers) -> Iterator[Finding]:
-    """Say what runs the models: a fall-back is slow, and nothing else tells of it."""
+    """Say what runs the models: a fall-back is slow, and nothing else tells of it. A machine without a card is well."""
     for answer in answers:
         detail = answer["detail"]
         if "provider" in detail:
             text = f"{detail['model']} runs on {detail['provider']}"
-            if detail.get("fell_back"):
+            # A service of an earlier version does not say whether something is broken.
+            if detail.get("fell_back") and detail.get("broken", True):
                 remedy = "mend what it says, or set AEGIS_PROVIDER to cpu if that is meant"
                 yield warning(name(answer), f"{text}, not on a faster one: {detail['fell_back']}", remedy)
             else:
