@@ -132,7 +132,7 @@ def test_more_photos_and_looks_are_compared_on_the_same_people() -> None:
 
 def test_groups_are_measured_apart_and_together() -> None:
     red, grey = people(40, 2, first=0, hair="red", age="adult"), people(40, 2, first=300, hair="grey", age="adult")
-    few = people(2, 2, first=600, hair="green", age="adult")
+    few = people(2, 2, first=600, hair="green", age="minor")
     found = {group.name: group for group in compute(red + grey + few).groups}
     assert set(found) == {"age", "hair", "age and hair"}
     assert found["hair"].people == {"grey": 40, "red": 40}
@@ -141,6 +141,29 @@ def test_groups_are_measured_apart_and_together() -> None:
     assert found["hair"].no_look.rates["red"] == Rate(0, 80)
     pairs = found["hair"].pairs[0].false.rates["red"]
     assert pairs.trials == 80 * 79 // 2 - 40
+
+
+def test_a_column_with_one_value_is_no_group(tmp_path: Path) -> None:
+    photos = people(40, 2, hair="red", age="adult") + people(40, 2, first=300, hair="grey", age="adult")
+    found = compute([*photos, *people(10, 1, first=600)])
+    assert [group.name for group in found.groups] == ["hair"]
+    assert found.uniform == ["age"]
+    page = command.write(found, METHOD, tmp_path).read_text()
+    assert "Only one value, so nothing to compare: age." in page
+    assert "By age" not in page
+    alone = compute(people(40, 2, age="adult"))
+    assert alone.groups == []
+    assert "nothing to compare: age." in list(words.summary(alone))[-1]
+
+
+def test_one_large_group_has_nothing_to_compare_with(tmp_path: Path) -> None:
+    found = compute(people(60, 2, hair="red") + people(5, 2, first=300, hair="grey"), size=20)
+    page = command.write(found, METHOD, tmp_path).read_text()
+    text = "Only one group is large enough, so there is nothing to compare."
+    assert text in list(words.summary(found))[-1]
+    assert page.count(text) == 2, "in plain words and beside the table"
+    assert "No group has an error" not in page
+    assert "Worst against" not in page
 
 
 def test_the_lowest_fpir_expects_five_errors_in_every_group() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aegis.cli.evaluation.groups import Fairness, Grouping, fairness, groupings
+from aegis.cli.evaluation.groups import Fairness, Grouping, fairness, groupings, uniform
 from aegis.cli.evaluation.photos import Photo, templates
 from aegis.cli.evaluation.searches import FPIRS, Experiment, assign, compared, experiment, held_out, percent
 from aegis.contracts.messages import Category
@@ -133,6 +133,8 @@ class Figures:
     doubtful: int
     """Pairs of people who look like one person under two names, and count as errors of the system."""
     groups: list[Grouping]
+    uniform: list[str]
+    """Columns with only one value, in which there is nothing to compare."""
     fairness: list[Fairness]
 
 
@@ -167,6 +169,7 @@ def compute(
         compared=[_identification(kinds[-1][0], found) for found in compared(roles, cohort, size)],
         doubtful=len(doubtful),
         groups=groups,
+        uniform=uniform(photos),
         fairness=fairness(groups, product) if product else [],
     )
     return figures, doubtful

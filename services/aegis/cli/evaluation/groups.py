@@ -84,12 +84,17 @@ class Fairness:
 
 
 def groupings(photos: Sequence[Photo], tested: Experiment | None, pairs: Histogram) -> list[Grouping]:
-    """Compare the groups of each column, and of the product of each two columns.
+    """Compare the groups of each column with several values, and of the product of each two such columns.
 
     ``pairs`` are the cosines of all non-mated pairs, from which the thresholds for pairs come.
     """
-    names = sorted({column for photo in photos for column in photo.listed.groups})
+    names = [column for column, values in _values(photos).items() if len(values) > 1]
     return [_grouping(photos, chosen, tested, pairs) for chosen in (*((n,) for n in names), *combinations(names, 2))]
+
+
+def uniform(photos: Sequence[Photo]) -> list[str]:
+    """Name the columns with only one value, in which there is nothing to compare."""
+    return [column for column, values in _values(photos).items() if len(values) == 1]
 
 
 def fairness(found: Sequence[Grouping], tested: Experiment) -> list[Fairness]:
@@ -115,6 +120,15 @@ def fairness(found: Sequence[Grouping], tested: Experiment) -> list[Fairness]:
             # What is supported comes first: among a handful of errors, chance makes any difference.
             table.append(max(rows, key=lambda row: (row.supported, row.worst_over_mean)))
     return table
+
+
+def _values(photos: Sequence[Photo]) -> dict[str, set[str]]:
+    """Give the values that each column has, by the columns' names in order."""
+    found: dict[str, set[str]] = {}
+    for photo in photos:
+        for column, value in photo.listed.groups.items():
+            found.setdefault(column, set()).add(value)
+    return dict(sorted(found.items()))
 
 
 def _grouping(photos: Sequence[Photo], columns: Columns, tested: Experiment | None, pairs: Histogram) -> Grouping:

@@ -20,7 +20,7 @@ def page(figures: Figures, method: Mapping[str, object]) -> str:
     """Lay the figures out; ``method`` are the facts of the run, as a list at the end."""
     sections = [
         *_watchlist(figures),
-        *_groups(figures.groups),
+        *_groups(figures),
         *_verification(figures.verification),
         *_acquisition(figures.acquisition),
     ]
@@ -156,24 +156,29 @@ def _compared(found: Sequence[Identification]) -> Iterator[str]:
     )
 
 
-def _groups(found: Sequence[Grouping]) -> Iterator[str]:
+def _groups(figures: Figures) -> Iterator[str]:
     yield "<h2>For whom is it worse?</h2>"
-    if not found:
+    if figures.uniform:
+        yield f"<p>{escape(words.same_everywhere(figures.uniform))}</p>"
+    elif not figures.groups:
         yield "<p>No groups were given. Give a CSV with --groups to compare groups of people.</p>"
+    if not figures.groups:
         return
     yield (
         "<p>The groups are labels that came with the photos. Aegis itself guesses nothing about anybody. FMR and FNMR"
         " are of single pairs of photos, both of the same group; thresholds of pairs are plain cosines.</p>"
     )
-    for grouping in found:
+    for grouping in figures.groups:
         yield f"<h3>By {escape(grouping.name)}</h3>"
         if grouping.small:
             small = ", ".join(f"{group} ({people})" for group, people in grouping.small.items())
             yield f"<p class='soft'>Too few people to compare: {escape(small)}.</p>"
         if not grouping.people:
             continue
+        if len(grouping.people) == 1:
+            yield f"<p>{words.ONE_GROUP}</p>"
         for at in grouping.searches[:1]:
-            if grouping.lowest_fpir:
+            if grouping.lowest_fpir and at.false.disparity:
                 yield f"<p>{escape(words.worse(at, 'were wrongly pointed at'))}</p>"
                 title = f"FPIR by {escape(grouping.name)}"
                 yield plots.intervals(at.false.rates, "FPIR, with its 95 % interval", title)
@@ -206,8 +211,9 @@ def _side_by_side(
     rows: list[Sequence[str]] = [
         (escape(group), *(cells.shown(compared.rates[group]) for _, compared in columns)) for group in grouping.people
     ]
-    rows.append(("Worst against mean", *(_ratio(compared, "worst_over_mean") for _, compared in columns)))
-    rows.append(("Worst against best", *(_ratio(compared, "worst_over_best") for _, compared in columns)))
+    if len(grouping.people) > 1:
+        rows.append(("Worst against mean", *(_ratio(compared, "worst_over_mean") for _, compared in columns)))
+        rows.append(("Worst against best", *(_ratio(compared, "worst_over_best") for _, compared in columns)))
     return ("Group", *(name for name, _ in columns)), rows if columns else []
 
 

@@ -12,6 +12,7 @@ SCHOOL_DAYS = 180
 VISITS_A_DAY = 500
 VISITS = SCHOOL_DAYS * VISITS_A_DAY
 MANY = 10
+ONE_GROUP = "Only one group is large enough, so there is nothing to compare."
 
 NOT_SHOWN = (
     "Cameras. These are still photos. Motion, bad light, distance and masks miss more; more looks point wrongly more.",
@@ -91,10 +92,23 @@ def _worse(figures: Figures) -> Iterator[str]:
     paired = [(grouping, at) for grouping in figures.groups for at in grouping.pairs]
     found = [*_worst(searched, 2, "were wrongly pointed at"), *_worst(paired, 1, "were taken for each other")]
     if not found:
-        yield "For whom it is worse. " + (
-            "Every group is too small to say." if figures.groups else "No groups were given, so this does not say."
-        )
+        yield f"For whom it is worse. {_nothing_found(figures)}"
     yield from found
+
+
+def _nothing_found(figures: Figures) -> str:
+    """Say why no groups can be told of."""
+    most = max((len(grouping.people) for grouping in figures.groups), default=None)
+    if most is None:
+        return same_everywhere(figures.uniform) or "No groups were given, so this does not say."
+    if most == 0:
+        return "Every group is too small to say."
+    return ONE_GROUP if most == 1 else "The groups have too few errors to compare."
+
+
+def same_everywhere(columns: Sequence[str]) -> str:
+    """Name the columns that compare nothing; nothing where there is none."""
+    return f"Only one value, so nothing to compare: {', '.join(columns)}." if columns else ""
 
 
 def _worst(those: Sequence[tuple[Grouping, AtThreshold]], most: int, what: str) -> Iterator[str]:
@@ -111,7 +125,9 @@ def _worst(those: Sequence[tuple[Grouping, AtThreshold]], most: int, what: str) 
 def worse(at: AtThreshold, what: str) -> str:
     """Say which group has the highest rate of false alarms; ``what`` it is that happens to its people."""
     differ = at.false.disparity
-    if differ is None or differ.worst_over_mean is None:
+    if differ is None:
+        return ONE_GROUP
+    if differ.worst_over_mean is None:
         return f"No group has an error ({at.why})."
     text = (
         f"People labelled {differ.worst} {what} {differ.worst_over_mean:.1f} times as often as the mean of the groups"
