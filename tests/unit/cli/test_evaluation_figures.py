@@ -219,14 +219,33 @@ def test_a_share_has_two_digits(share: float, text: str) -> None:
 
 def test_the_summary_counts_a_year() -> None:
     found = compute(people(60, 4, noise=0.1, hair="red") + people(60, 1, first=500, hair="grey"), size=30)
-    false = found.identification[-1].default.fpir
-    text = " ".join(words.summary(found))
-    assert false.value is not None
-    assert false.errors == 0
-    assert "point wrongly at less than one of them a year (less than one to " in text
-    assert f" Only 0 of {false.trials:,} searches did: too few to be sure." in text
+    text = " ".join(words.summary(with_default(found, Rate(9, 1000), Rate(20, 100))))
+    assert "point wrongly at about 810 of them a year (370 to 1,500)." in text
+    assert "Of 100 visits of people on the list, about 20 (13 to 29) would go unnoticed" in text
     assert "With a list of 30 people" in text
     assert "For whom it is worse" in text
+    text = " ".join(words.summary(with_default(found, Rate(0, 6000), Rate(2, 200))))
+    assert "point wrongly at none of them a year (none to 55). Only 0 of 6,000 searches did." in text
+    assert "Of 100 visits of people on the list, about 1 (less than one to 4) would go unnoticed" in text
+
+
+def test_a_small_set_says_first_that_it_is() -> None:
+    found = compute(people(60, 2), size=30)
+    alarms, misses, *_ = words.summary(with_default(found, Rate(0, 27), Rate(1, 20)))
+    assert alarms.startswith(
+        "Wrongly pointed at: the set is too small to say how often, anything from none to as many as 11,000 a year. "
+    )
+    assert "it was 0 of 27 searches" in alarms
+    assert "To tell one in 1,000, about 5,000 such searches are needed: 5,000 people with one photo each" in alarms
+    assert misses.startswith("Missed: the set is too small to say how often, anything from less than one to 25 of 100 ")
+    assert "To tell 5 in 100, about 100 such searches are needed" in misses
+
+
+def with_default(found: Figures, fpir: Rate, fnir: Rate) -> Figures:
+    """Give figures with other rates at the default threshold."""
+    product = found.identification[-1]
+    changed = replace(product, default=replace(product.default, fpir=fpir, fnir=fnir))
+    return replace(found, identification=[*found.identification[:-1], changed])
 
 
 def test_the_report_stands_by_itself_and_names_nobody(tmp_path: Path) -> None:

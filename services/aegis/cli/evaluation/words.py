@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 
 from aegis.cli.evaluation.figures import Figures, Identification
 from aegis.cli.evaluation.groups import AtThreshold, Grouping
-from aegis.cli.evaluation.searches import percent
-from aegis.vision.error_rates import Rate
+from aegis.cli.evaluation.searches import SEARCHES_EACH, percent
+from aegis.vision.error_rates import SUPPORT, Rate
 
 SCHOOL_DAYS = 180
 VISITS_A_DAY = 500
 VISITS = SCHOOL_DAYS * VISITS_A_DAY
 MANY = 10
+RARE_ALARM, RARE_MISS = 1e-3, 0.05
+"""A set is large enough to say how often it errs if it could tell an error as rare as this."""
 ONE_GROUP = "Only one group is large enough, so there is nothing to compare."
 
 NOT_SHOWN = (
@@ -26,6 +28,8 @@ NOT_SHOWN = (
 
 def count(number: float) -> str:
     """Write a number of events as people say it."""
+    if number == 0:
+        return "none"
     if number >= MANY:
         places = math.floor(math.log10(number)) - 1
         return f"{round(number, -places):,.0f}"
@@ -61,14 +65,32 @@ def _pointed_at(product: Identification) -> Iterator[str]:
     if false.value is None:
         return
     low, high = (bound * VISITS for bound in false.interval)
-    few = f" Only {false.errors:,} of {false.trials:,} searches did: too few to be sure." if not false.supported else ""
-    yield (
-        f"Wrongly pointed at. A school with {VISITS_A_DAY} people a day on {SCHOOL_DAYS} days sees {VISITS:,} visits a"
-        f" year. With a list of {product.enrolled:,} people and the threshold that a category has unless it sets one"
+    school = f"A school with {VISITS_A_DAY} people a day on {SCHOOL_DAYS} days sees {VISITS:,} visits a year."
+    at = (
+        f"With a list of {product.enrolled:,} people and the threshold that a category has unless it sets one"
         f" ({product.default.threshold:.2f}), one look at each visitor would point wrongly at"
-        f" {_about(false.value * VISITS)} of them a year ({count(low)} to {count(high)}).{few} A list a tenth as long"
-        " points wrongly about a tenth as often. A person must look at each alert before anybody acts."
     )
+    ask = "A person must look at each alert before anybody acts."
+    if _too_small(false, RARE_ALARM):
+        needed = math.ceil(SUPPORT / RARE_ALARM)
+        yield (
+            f"Wrongly pointed at: the set is too small to say how often, anything from {count(low)} to as many as"
+            f" {count(high)} a year. {school} {at} so many of them; in the set it was {false.errors:,} of"
+            f" {false.trials:,} searches of people who are not on the list. To tell one in {1 / RARE_ALARM:,.0f}, about"
+            f" {needed:,} such searches are needed: {needed:,} people with one photo each, or"
+            f" {needed // SEARCHES_EACH:,} with {SEARCHES_EACH}. {ask}"
+        )
+        return
+    few = f" Only {false.errors:,} of {false.trials:,} searches did." if not false.supported else ""
+    yield (
+        f"Wrongly pointed at. {school} {at} {_about(false.value * VISITS)} of them a year ({count(low)} to"
+        f" {count(high)}).{few} A list a tenth as long points wrongly about a tenth as often. {ask}"
+    )
+
+
+def _too_small(rate: Rate, share: float) -> bool:
+    """Whether a rate rests on too few errors, and so would one of this ``share``."""
+    return not rate.supported and share * rate.trials < SUPPORT
 
 
 def _missed(figures: Figures, product: Identification) -> Iterator[str]:
@@ -77,10 +99,18 @@ def _missed(figures: Figures, product: Identification) -> Iterator[str]:
         yield "Missed. The set has one photo of each person, so it does not say how often a listed person is missed."
         return
     low, high = missed.interval
+    unnoticed = "would go unnoticed with one enrolled photo and one look at that threshold"
     text = (
         f"Missed. Of 100 visits of people on the list, {_about(100 * missed.value)} ({count(100 * low)} to"
-        f" {count(100 * high)}) would go unnoticed with one enrolled photo and one look at that threshold."
+        f" {count(100 * high)}) {unnoticed}."
     )
+    if _too_small(missed, RARE_MISS):
+        text = (
+            f"Missed: the set is too small to say how often, anything from {count(100 * low)} to {count(100 * high)} of"
+            f" 100 visits of people on the list. So many {unnoticed}; in the set it was {missed.errors:,} of"
+            f" {missed.trials:,} searches. To tell {100 * RARE_MISS:.0f} in 100, about {SUPPORT / RARE_MISS:,.0f} such"
+            " searches are needed, by other photos of people who are enrolled."
+        )
     best = figures.compared[-1] if figures.compared else None
     if best and best.default.fnir.value is not None:
         text += f" With two photos enrolled and two looks: {one_line(best.default.fnir)}."
