@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aegis.cli.errors import CommandError
-from aegis.cli.evaluation import command, figures, searches, words
+from aegis.cli.evaluation import cells, command, figures, searches, words
 from aegis.cli.evaluation.figures import Figures
 from aegis.cli.evaluation.photos import Listed, Photo
 from aegis.cli.evaluation.searches import Experiment, Search, assign, compared, experiment, held_out
@@ -271,6 +271,39 @@ def test_a_curve_says_where_chance_begins(tmp_path: Path) -> None:
     least = searches.percent(5 / found.identification[-1].non_mated)
     page = command.write(found, METHOD, tmp_path).read_text()
     assert f"Below FPIR {least} the curve rests on fewer than five errors: not supported." in page
+
+
+def test_a_threshold_that_the_set_cannot_give_says_what_it_needs(tmp_path: Path) -> None:
+    found = compute(people(60, 4, noise=0.1) + people(200, 1, first=500), size=60)
+    wanted, *rare = found.identification[-1].points
+    assert wanted.threshold < 1
+    assert [(point.threshold, point.needed, point.fpir.value) for point in rare] == [
+        (np.inf, 334, None),
+        (np.inf, 1000, None),
+    ]
+    page = command.write(found, METHOD, tmp_path).read_text()
+    assert "<td>needs at least 1,000 searches</td><td>&ndash;</td>" in page
+    assert "<td>needs at least 2,000 searches</td>" in page, "where each half asks for its own"
+    points = json.loads((tmp_path / "report.json").read_text())["figures"]["identification"][0]["points"]
+    assert [point["threshold"] for point in points[1:]] == [None, None]
+    assert points[1]["fpir"]["supported"] is False
+    assert compute(people(20, 2)).verification.at[-1].needed == 100_000  # type: ignore[union-attr]
+
+
+def test_misses_are_as_good_as_their_threshold() -> None:
+    found = compute(people(60, 4, noise=0.1) + people(200, 1, first=500), size=60).identification[-1]
+    many = Rate(19, 145)
+    at_default, at_fpir = replace(found.default, fnir=many), replace(found.points[0], fnir=many)
+    assert cells.MARK not in cells.missed(at_default), "a site sets it, whatever its FPIR is"
+    assert cells.MARK in cells.missed(at_fpir), "two false alarms set it"
+    assert cells.MARK not in cells.missed(replace(at_fpir, fpir=Rate(5, 500, 5.0)))
+    assert cells.MARK in cells.missed(replace(at_default, fnir=Rate(4, 145)))
+
+
+def test_without_a_curve_nothing_is_said_of_one(tmp_path: Path) -> None:
+    page = command.write(compute(people(60, 2, noise=0.01), size=20), METHOD, tmp_path).read_text()
+    assert "There are too few errors for a curve." in page
+    assert "the curve rests on" not in page.partition("On pairs of photos")[0]
 
 
 def test_who_is_also_searched_is_left_out_of_a_cohort_that_is_given() -> None:

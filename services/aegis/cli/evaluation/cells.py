@@ -12,15 +12,21 @@ MARK = '<span class="mark">not supported</span>'
 
 
 def missed(point: Point) -> str:
-    """Show an FNIR; at an FPIR that is not supported, it is not either."""
-    return shown(point.fnir, supported=point.fnir.supported and point.fpir.supported)
+    """Show an FNIR, or how many searches the threshold that it is at would need."""
+    return needs(point.needed, "searches") if point.fpir.value is None else shown(point.fnir, told=point.told)
 
 
-def shown(rate: Rate, *, supported: bool | None = None) -> str:
+def needs(number: int, what: str) -> str:
+    """Stand in the place of a threshold that the set cannot tell."""
+    return f"needs at least {number:,} {what}"
+
+
+def shown(rate: Rate, *, told: bool = True) -> str:
+    """Show a rate; at a threshold that cannot be ``told`` from the set, it is not supported either."""
     if rate.value is None:
         return NOTHING
     low, high = rate.interval
-    holds = rate.supported if supported is None else supported
+    holds = told and rate.supported
     detail = f"{percent(low)} to {percent(high)}<br>{rate.errors:,} of {rate.trials:,}"
     text = f"<b>{percent(rate.value)}</b><span class='n'>{detail}</span>"
     return text if holds else f"<span class='unsupported'>{text}</span>{MARK}"

@@ -1,5 +1,6 @@
 """What an evaluation computes, all of it: the figures behind the report, as data."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from aegis.cli.evaluation.groups import Fairness, Grouping, fairness, groupings, uniform
 from aegis.cli.evaluation.photos import Photo, templates
-from aegis.cli.evaluation.searches import FPIRS, Experiment, assign, compared, experiment, held_out, percent
+from aegis.cli.evaluation.searches import FPIRS, Experiment, assign, compared, experiment, held_out, needed, percent
 from aegis.contracts.messages import Category
 from aegis.vision.error_rates import Accuracy, Histogram, Rate, fold_accuracy, fold_pairs, pair_scores
 from aegis.vision.normalisation import MIN_PEOPLE, Cohort
@@ -26,6 +27,7 @@ SAME_PHOTO = 0.9
 """The cosine from which two photos are one, cropped or compressed again; two photos of one person seldom reach it."""
 BLOCK = 512
 """Photos compared with all others at a time, so that memory stays small."""
+NO_RATE = Rate(0, 0, 0.0)
 CURVE = np.geomspace(1e-6, 0.5, 60)
 """False alarm rates at which a curve is drawn."""
 
@@ -56,9 +58,16 @@ class AtFar:
 
     wanted: float
     threshold: float
+    """Infinite where there are fewer pairs than ``needed``; there is no rate then."""
+    needed: int
     far: Rate
     missed: Rate
     """1 - TAR."""
+
+    @property
+    def told(self) -> bool:
+        """Whether at least five errors set the threshold."""
+        return self.far.supported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +91,9 @@ class Point:
 
     why: str
     threshold: float
+    """Infinite where there are fewer searches than ``needed``; there is no rate then."""
+    needed: int
+    """Non-mated searches; none for a threshold that a site sets."""
     fpir: Rate
     fnir: Rate
     misnamed: Rate
@@ -89,7 +101,12 @@ class Point:
     beside: Rate
     """Photos of strangers in which another face, of whom nobody says who it is, points at somebody."""
     held_out: tuple[Rate, Rate] | None
-    """FPIR and FNIR with thresholds that other people of the set asked for."""
+    """FPIR and FNIR with thresholds that other people of the set asked for; each half has to have the ``needed``."""
+
+    @property
+    def told(self) -> bool:
+        """Whether at least five errors set the threshold, or a site does."""
+        return not self.needed or self.fpir.supported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,10 +267,13 @@ def _verification(photos: Sequence[Photo], seed: int) -> tuple[Verification | No
 
 
 def _at_far(mated: Histogram, non_mated: Histogram, far: float) -> AtFar:
+    least = needed(far)
+    if non_mated.total < least:
+        return AtFar(wanted=far, threshold=math.inf, needed=least, far=NO_RATE, missed=NO_RATE)
     threshold = non_mated.threshold_at(far)
     false = Rate(non_mated.reaching(threshold), non_mated.total, far * non_mated.total)
     missed = Rate(mated.total - mated.reaching(threshold), mated.total)
-    return AtFar(wanted=far, threshold=threshold, far=false, missed=missed)
+    return AtFar(wanted=far, threshold=threshold, needed=least, far=false, missed=missed)
 
 
 def _share_below(scores: Histogram, threshold: float) -> float | None:
@@ -281,10 +301,26 @@ def _identification(scores: str, found: Experiment) -> Identification:
         mated=len(found.mated),
         non_mated=len(found.non_mated),
         default=_point(found, Category().threshold, "default threshold"),
-        points=[_point(found, found.threshold(fpir), f"FPIR {percent(fpir)}", fpir) for fpir in FPIRS],
+        points=[_at_fpir(found, fpir) for fpir in FPIRS],
         curve=[
             (threshold, found.fpir(threshold).value or 0.0, found.fnir(threshold).value) for threshold in thresholds
         ],
+    )
+
+
+def _at_fpir(found: Experiment, fpir: float) -> Point:
+    why, least = f"FPIR {percent(fpir)}", needed(fpir)
+    if len(found.non_mated) >= least:
+        return _point(found, found.threshold(fpir), why, fpir)
+    return Point(
+        why=why,
+        threshold=math.inf,
+        needed=least,
+        fpir=NO_RATE,
+        fnir=NO_RATE,
+        misnamed=NO_RATE,
+        beside=NO_RATE,
+        held_out=None,
     )
 
 
@@ -292,9 +328,10 @@ def _point(found: Experiment, threshold: float, why: str, fpir: float | None = N
     return Point(
         why=why,
         threshold=threshold,
+        needed=0 if fpir is None else needed(fpir),
         fpir=found.fpir(threshold, fpir),
         fnir=found.fnir(threshold),
         misnamed=found.misnamed(threshold),
         beside=found.beside(threshold),
-        held_out=None if fpir is None else held_out(found, fpir),
+        held_out=None if fpir is None or len(found.non_mated) < 2 * needed(fpir) else held_out(found, fpir),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis.cli.evaluation.photos import Photo
-from aegis.cli.evaluation.searches import FPIRS, Experiment, Search, percent
+from aegis.cli.evaluation.searches import FPIRS, Experiment, Search, needed, percent
 from aegis.vision.error_rates import SUPPORT, Disparity, Histogram, Rate, disparity, pair_scores, reaching
 
 MIN_GROUP = 20
@@ -44,6 +44,8 @@ class AtThreshold:
     """FPIR, or FMR of pairs within the group."""
     missed: Comparison | None
     """FNIR, or FNMR; None without mated trials."""
+    told: bool
+    """Whether at least five errors of everybody set the threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Grouping:
     not_enrolled: Comparison
     """Photos that cannot be enrolled."""
     searches: list[AtThreshold]
+    """At each threshold that the searches can tell, as ``pairs`` are."""
     pairs: list[AtThreshold]
     lowest_fpir: float | None
     """The lowest at which every group expects at least five errors."""
@@ -160,7 +163,8 @@ def _searches(tested: Experiment, columns: Columns, groups: Iterable[str]) -> tu
     right = _scores(tested.mated, columns, groups, "right")
     least = min(map(len, wrong.values()), default=0)
     lowest = SUPPORT / least if least and SUPPORT / least <= TOO_OFTEN else None
-    points = [(fpir, f"FPIR {percent(fpir)} over everybody") for fpir in FPIRS]
+    known = len(tested.non_mated)
+    points = [(fpir, f"FPIR {percent(fpir)} over everybody") for fpir in FPIRS if known >= needed(fpir)]
     if lowest is not None:
         points.insert(0, (lowest, f"FPIR {percent(lowest)}, the lowest at which every group expects five errors"))
     found = []
@@ -173,6 +177,7 @@ def _searches(tested: Experiment, columns: Columns, groups: Iterable[str]) -> tu
                 why=why,
                 false=_false(wrong, threshold, fpir),
                 missed=missed if any(map(len, right.values())) else None,
+                told=Rate(0, known, fpir * known).supported,
             )
         )
     return found, lowest
@@ -190,7 +195,7 @@ def _pairs(groups: Mapping[str, Sequence[Photo]], everybody: Histogram) -> list[
         vectors = np.stack([photo.looks[0].vector for photo in able]) if able else np.empty((0, 0), np.float32)
         within[group] = pair_scores(vectors, people)
     found = []
-    for fmr in FMRS:
+    for fmr in (fmr for fmr in FMRS if everybody.total >= needed(fmr)):
         threshold = everybody.threshold_at(fmr)
         missed = {g: Rate(m.total - m.reaching(threshold), m.total) for g, (m, _) in within.items()}
         false = {g: Rate(n.reaching(threshold), n.total, fmr * n.total) for g, (_, n) in within.items()}
@@ -200,6 +205,7 @@ def _pairs(groups: Mapping[str, Sequence[Photo]], everybody: Histogram) -> list[
                 why=f"FMR {fmr:g} over everybody",
                 false=_compare(false),
                 missed=_compare(missed) if any(rate.trials for rate in missed.values()) else None,
+                told=Rate(0, everybody.total, fmr * everybody.total).supported,
             )
         )
     return found

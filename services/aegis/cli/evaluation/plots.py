@@ -22,14 +22,14 @@ Curve = Sequence[tuple[float, float, float | None]]
 
 
 def det(curves: Mapping[str, Curve], across: str, up: str, name: str) -> str:
-    """Draw false alarms against misses, both on logarithmic axes; nothing where neither ever happens.
+    """Draw false alarms against misses, both on logarithmic axes; nothing where they never happen at two thresholds.
 
     ``name`` tells what it shows to those who cannot see it.
     """
     drawn = {
         label: ([x for x, _ in points], [y for _, y in points])
         for label, curve in curves.items()
-        if (points := [(x, y) for _, x, y in curve if y is not None and x > LEAST and y > 0])
+        if len(points := [(x, y) for _, x, y in curve if y is not None and x > LEAST and y > 0]) > 1
     }
     if not drawn:
         return ""

@@ -1,15 +1,16 @@
 """The report that people read: one page of HTML that stands by itself. No name, no photo and no path comes into it."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
 from aegis.cli.evaluation import cells, plots, words
-from aegis.cli.evaluation.figures import Acquisition, Figures, Identification, Point, Verification
+from aegis.cli.evaluation.figures import Acquisition, AtFar, Figures, Identification, Point, Verification
 from aegis.cli.evaluation.groups import AtThreshold, Comparison, Grouping
 from aegis.cli.evaluation.searches import percent
-from aegis.vision.error_rates import SUPPORT, Rate
+from aegis.vision.error_rates import SUPPORT
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -55,9 +56,9 @@ def _watchlist(figures: Figures) -> Iterator[str]:
             (
                 point.why,
                 SCORES[found.scores],
-                f"{point.threshold:.3f}",
+                _threshold(point.threshold, point.needed, "searches"),
                 cells.shown(point.fpir),
-                *((cells.missed(point),) if found.mated else ()),
+                *((cells.shown(point.fnir, told=point.told),) if found.mated else ()),
             )
             for points in zip(*([found.default, *found.points] for found in figures.identification), strict=True)
             for found, point in zip(figures.identification, points, strict=True)
@@ -65,17 +66,16 @@ def _watchlist(figures: Figures) -> Iterator[str]:
     )
     curves = {SCORES[found.scores]: found.curve for found in figures.identification}
     if product.mated:
-        yield plots.det(curves, "FPIR: pointed at wrongly", "FNIR: not found", "FNIR against FPIR")
-        yield _few("FPIR", product.non_mated)
+        drawn = plots.det(curves, "FPIR: pointed at wrongly", "FNIR: not found", "FNIR against FPIR")
+        yield from _curve(drawn, "FPIR", product.non_mated)
     yield cells.table(
         "The same with thresholds that other people of the set asked for: each half of the people was searched at the"
         " threshold of the other half. This is what a site that calibrates may hope for.",
         ("Asked for", "Score", "FPIR found", *(("FNIR found",) if product.mated else ())),
         (
-            (point.why, SCORES[found.scores], *map(cells.shown, point.held_out[: 2 if found.mated else 1]))
+            (point.why, SCORES[found.scores], *_held_out(point)[: 2 if found.mated else 1])
             for found in figures.identification
             for point in found.points
-            if point.held_out
         ),
     )
     yield f"<p>{_besides(product.default)}</p>"
@@ -87,12 +87,27 @@ def _watchlist(figures: Figures) -> Iterator[str]:
     yield from _compared(figures.compared)
 
 
-def _few(rate: str, trials: int) -> str:
-    """Say from where on a curve is hardly more than chance."""
-    if not trials:
-        return ""
+def _threshold(threshold: float, needed: int, what: str) -> str:
+    """Give a threshold, or how many trials it needs."""
+    return f"{threshold:.3f}" if math.isfinite(threshold) else cells.needs(needed, what)
+
+
+def _held_out(point: Point) -> tuple[str, str]:
+    """Show FPIR and FNIR at thresholds of others, or how many searches both halves need."""
+    if point.held_out is None:
+        return cells.needs(2 * point.needed, "searches"), cells.NOTHING
+    false, missed = point.held_out
+    return cells.shown(false), cells.shown(missed, told=point.told)
+
+
+def _curve(drawn: str, rate: str, trials: int) -> Iterator[str]:
+    """Give a curve and say from where on it is hardly more than chance, or that there is none."""
+    if not drawn:
+        yield "<p class='soft'>There are too few errors for a curve.</p>"
+        return
+    yield drawn
     least = percent(min(1.0, SUPPORT / trials))
-    return f"<p class='soft'>Below {rate} {least} the curve rests on fewer than five errors: not supported.</p>"
+    yield f"<p class='soft'>Below {rate} {least} the curve rests on fewer than five errors: not supported.</p>"
 
 
 def _only(figures: Figures) -> str:
@@ -170,59 +185,70 @@ def _groups(figures: Figures) -> Iterator[str]:
     )
     for grouping in figures.groups:
         yield f"<h3>By {escape(grouping.name)}</h3>"
-        if grouping.small:
-            small = ", ".join(f"{group} ({people})" for group, people in grouping.small.items())
-            yield f"<p class='soft'>Too few people to compare: {escape(small)}.</p>"
-        if not grouping.people:
-            continue
-        if len(grouping.people) == 1:
-            yield f"<p>{words.ONE_GROUP}</p>"
-        for at in grouping.searches[:1]:
-            if grouping.lowest_fpir and at.false.disparity:
-                yield f"<p>{escape(words.worse(at, 'were wrongly pointed at'))}</p>"
-                title = f"FPIR by {escape(grouping.name)}"
-                yield plots.intervals(at.false.rates, "FPIR, with its 95 % interval", title)
-        yield cells.table("Searches", *_side_by_side(grouping, grouping.searches[:2], "FPIR", "FNIR"))
-        yield cells.table("Pairs within a group", *_side_by_side(grouping, grouping.pairs[:2], "FMR", "FNMR"))
-        yield cells.table(
-            "Photos that could not be used",
-            ("Group", "People", "No usable look", "Not enrolled"),
+        yield from _grouping(grouping)
+
+
+def _grouping(grouping: Grouping) -> Iterator[str]:
+    if grouping.small:
+        small = ", ".join(f"{group} ({people})" for group, people in grouping.small.items())
+        yield f"<p class='soft'>Too few people to compare: {escape(small)}.</p>"
+    if not grouping.people:
+        return
+    if len(grouping.people) == 1:
+        yield f"<p>{words.ONE_GROUP}</p>"
+    for at in grouping.searches[:1]:
+        if grouping.lowest_fpir and at.false.disparity:
+            yield f"<p>{escape(words.worse(at, 'were wrongly pointed at'))}</p>"
+            title = f"FPIR by {escape(grouping.name)}"
+            yield plots.intervals(at.false.rates, "FPIR, with its 95 % interval", title)
+    if not grouping.searches:
+        yield "<p class='soft'>There are too few searches to compare.</p>"
+    yield cells.table("Searches", *_side_by_side(grouping, grouping.searches[:2], "FPIR", "FNIR"))
+    yield cells.table("Pairs within a group", *_side_by_side(grouping, grouping.pairs[:2], "FMR", "FNMR"))
+    yield cells.table(
+        "Photos that could not be used",
+        ("Group", "People", "No usable look", "Not enrolled"),
+        (
             (
-                (
-                    escape(g),
-                    f"{people:,}",
-                    cells.shown(grouping.no_look.rates[g]),
-                    cells.shown(grouping.not_enrolled.rates[g]),
-                )
-                for g, people in grouping.people.items()
-            ),
-        )
+                escape(g),
+                f"{people:,}",
+                cells.shown(grouping.no_look.rates[g]),
+                cells.shown(grouping.not_enrolled.rates[g]),
+            )
+            for g, people in grouping.people.items()
+        ),
+    )
 
 
 def _side_by_side(
     grouping: Grouping, points: Sequence[AtThreshold], false: str, missed: str
 ) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Give the head and the rows of a table of groups, and what the worst is to the others."""
-    columns: list[tuple[str, Comparison]] = []
+    columns: list[tuple[str, Comparison, bool]] = []
     for at in points:
-        columns.append((f"{false} at {at.threshold:.3f}", at.false))
+        columns.append((f"{false} at {at.threshold:.3f}", at.false, True))
         if at.missed:
-            columns.append((f"{missed} at {at.threshold:.3f}", at.missed))
+            columns.append((f"{missed} at {at.threshold:.3f}", at.missed, at.told))
     rows: list[Sequence[str]] = [
-        (escape(group), *(cells.shown(compared.rates[group]) for _, compared in columns)) for group in grouping.people
+        (escape(group), *(cells.shown(compared.rates[group], told=told) for _, compared, told in columns))
+        for group in grouping.people
     ]
     if len(grouping.people) > 1:
-        rows.append(("Worst against mean", *(_ratio(compared, "worst_over_mean") for _, compared in columns)))
-        rows.append(("Worst against best", *(_ratio(compared, "worst_over_best") for _, compared in columns)))
-    return ("Group", *(name for name, _ in columns)), rows if columns else []
+        rows.append(
+            ("Worst against mean", *(_ratio(compared, "worst_over_mean", told=told) for _, compared, told in columns))
+        )
+        rows.append(
+            ("Worst against best", *(_ratio(compared, "worst_over_best", told=told) for _, compared, told in columns))
+        )
+    return ("Group", *(name for name, _, _ in columns)), rows if columns else []
 
 
-def _ratio(compared: Comparison, name: str) -> str:
+def _ratio(compared: Comparison, name: str, *, told: bool) -> str:
     differ = compared.disparity
     ratio = getattr(differ, name) if differ else None
     if differ is None or ratio is None:
         return cells.NOTHING
-    return f"<b>{ratio:.1f} times</b> {'' if differ.supported else cells.MARK}"
+    return f"<b>{ratio:.1f} times</b> {'' if told and differ.supported else cells.MARK}"
 
 
 def _verification(found: Verification | None) -> Iterator[str]:
@@ -238,13 +264,19 @@ def _verification(found: Verification | None) -> Iterator[str]:
         "At stated false accept rates",
         ("FAR", "Threshold", "FAR found", "TAR", "Misses, 1 - TAR"),
         (
-            (f"{at.wanted:g}", f"{at.threshold:.3f}", cells.shown(at.far), _kept(at.missed), cells.shown(at.missed))
+            (
+                f"{at.wanted:g}",
+                _threshold(at.threshold, at.needed, "pairs"),
+                cells.shown(at.far),
+                _kept(at),
+                cells.shown(at.missed, told=at.told),
+            )
             for at in found.at
         ),
     )
     if found.mated:
-        yield plots.det({"plain cosine": found.curve}, "FAR", "misses (1 - TAR)", "Misses against FAR on pairs")
-        yield _few("FAR", found.non_mated)
+        drawn = plots.det({"plain cosine": found.curve}, "FAR", "misses (1 - TAR)", "Misses against FAR on pairs")
+        yield from _curve(drawn, "FAR", found.non_mated)
     if found.folds:
         folds = found.folds
         yield (
@@ -256,8 +288,12 @@ def _verification(found: Verification | None) -> Iterator[str]:
         yield "<p>There are too few pairs of one person for accuracy in ten folds.</p>"
 
 
-def _kept(missed: Rate) -> str:
-    return cells.NOTHING if missed.value is None else f"<b>{100 * (1 - missed.value):.2f} %</b>"
+def _kept(at: AtFar) -> str:
+    """Show a TAR, which is as good as the misses that it is without."""
+    if at.missed.value is None:
+        return cells.NOTHING
+    share = f"<b>{100 * (1 - at.missed.value):.2f} %</b>"
+    return share if at.told and at.missed.supported else f"<span class='unsupported'>{share}</span>"
 
 
 def _acquisition(found: Acquisition) -> Iterator[str]:

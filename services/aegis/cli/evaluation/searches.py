@@ -88,6 +88,11 @@ class Experiment:
         return Rate(reaching(scores, threshold), len(scores))
 
 
+def needed(share: float) -> int:
+    """Give the trials from which on a threshold of this share of errors can be told: it lets one through."""
+    return math.ceil(1 / share - 1e-9)
+
+
 def percent(share: float) -> str:
     """Write a share with two digits that say something."""
     value = 100 * share
