@@ -13,9 +13,10 @@ import pytest
 from aegis.cli.errors import CommandError
 from aegis.cli.evaluation import cells, command, figures, searches, words
 from aegis.cli.evaluation.figures import Figures
+from aegis.cli.evaluation.groups import AtThreshold, Comparison
 from aegis.cli.evaluation.photos import Listed, Photo
 from aegis.cli.evaluation.searches import Experiment, Search, assign, compared, experiment, held_out
-from aegis.vision.error_rates import Rate
+from aegis.vision.error_rates import Rate, disparity
 from aegis.vision.normalisation import MIN_PEOPLE
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN, Look
 
@@ -164,6 +165,41 @@ def test_one_large_group_has_nothing_to_compare_with(tmp_path: Path) -> None:
     assert page.count(text) == 2, "in plain words and beside the table"
     assert "No group has an error" not in page
     assert "Worst against" not in page
+
+
+def test_who_is_worse_off_is_told_with_threshold_and_counts() -> None:
+    assert words.worse(groups_at(0.25, red=Rate(6, 20, 5.0), grey=Rate(3, 20, 5.0)), 0.5) == (
+        "At a much lower threshold than a category has unless it sets one, 0.25 instead of 0.50, so that there are"
+        " errors to compare, people labelled red were wrongly pointed at 1.3 times as often as the mean of the groups"
+        " and 2.0 times as often as those labelled grey (6 of 20 searches against 3 of 20). The intervals of these two"
+        " overlap: it may be chance."
+    )
+    assert words.worse(groups_at(0.55, red=Rate(60, 99), grey=Rate(0, 99)), 0.5) == (
+        "At the threshold 0.55, people labelled red were wrongly pointed at 2.0 times as often as the mean of the"
+        " groups, and those labelled grey not at all (60 of 99 searches against 0 of 99)."
+    )
+    alike = words.worse_pairs(groups_at(0.36, red=Rate(50, 100), grey=Rate(49, 100)))
+    assert alike.endswith("no difference was found (red and grey: 50 of 100 pairs against 49 of 100).")
+
+
+def groups_at(threshold: float, **rates: Rate) -> AtThreshold:
+    false = Comparison(rates=rates, disparity=disparity(rates))
+    return AtThreshold(threshold=threshold, why="", false=false, missed=None, told=True)
+
+
+def test_columns_that_the_summary_does_not_tell_of_are_named() -> None:
+    photos = [
+        replace(photo, listed=replace(photo.listed, groups={name: "ab"[n // step % 2] for name, step in steps}))
+        for steps in [(("one", 1), ("two", 2), ("four", 4))]
+        for n, photo in enumerate(people(400, 1, noise=0.1))
+    ]
+    texts = list(words.summary(compute(photos, size=100)))
+    told = {name for text in texts[:-1] for name in re.findall(r"^For whom it is worse, by (.*?)\.", text)}
+    assert texts[-1].startswith("For whom it is worse, further below. Groups were also measured by ")
+    others = texts[-1].removesuffix(".").partition(" measured by ")[2].split("; by ")
+    assert told
+    assert told | set(others) == {"one", "two", "four", "four and one", "four and two", "one and two"}
+    assert "FPIR" not in " ".join(texts)
 
 
 def test_the_lowest_fpir_expects_five_errors_in_every_group() -> None:

@@ -10,6 +10,7 @@ from aegis.cli.evaluation import cells, plots, words
 from aegis.cli.evaluation.figures import Acquisition, AtFar, Figures, Identification, Point, Verification
 from aegis.cli.evaluation.groups import AtThreshold, Comparison, Grouping
 from aegis.cli.evaluation.searches import percent
+from aegis.contracts.messages import Category
 from aegis.vision.error_rates import SUPPORT
 from aegis.vision.scoring import SINGLE_LOOK_MARGIN
 
@@ -181,7 +182,8 @@ def _groups(figures: Figures) -> Iterator[str]:
         return
     yield (
         "<p>The groups are labels that came with the photos. Aegis itself guesses nothing about anybody. FMR and FNMR"
-        " are of single pairs of photos, both of the same group; thresholds of pairs are plain cosines.</p>"
+        " are of single pairs of photos, both of the same group; thresholds of pairs are plain cosines. The first"
+        " threshold of searches is the one at which every group expects five errors.</p>"
     )
     for grouping in figures.groups:
         yield f"<h3>By {escape(grouping.name)}</h3>"
@@ -198,7 +200,7 @@ def _grouping(grouping: Grouping) -> Iterator[str]:
         yield f"<p>{words.ONE_GROUP}</p>"
     for at in grouping.searches[:1]:
         if grouping.lowest_fpir and at.false.disparity:
-            yield f"<p>{escape(words.worse(at, 'were wrongly pointed at'))}</p>"
+            yield f"<p>{escape(words.worse(at, Category().threshold))}</p>"
             title = f"FPIR by {escape(grouping.name)}"
             yield plots.intervals(at.false.rates, "FPIR, with its 95 % interval", title)
     if not grouping.searches:

@@ -12,6 +12,7 @@ SCHOOL_DAYS = 180
 VISITS_A_DAY = 500
 VISITS = SCHOOL_DAYS * VISITS_A_DAY
 MANY = 10
+MUCH_LOWER = 0.1
 RARE_ALARM, RARE_MISS = 1e-3, 0.05
 """A set is large enough to say how often it errs if it could tell an error as rare as this."""
 ONE_GROUP = "Only one group is large enough, so there is nothing to compare."
@@ -57,7 +58,7 @@ def summary(figures: Figures) -> Iterator[str]:
     product = figures.identification[-1]
     yield from _pointed_at(product)
     yield from _missed(figures, product)
-    yield from _worse(figures)
+    yield from _worse(figures, product.default.threshold)
 
 
 def _pointed_at(product: Identification) -> Iterator[str]:
@@ -117,13 +118,20 @@ def _missed(figures: Figures, product: Identification) -> Iterator[str]:
     yield text
 
 
-def _worse(figures: Figures) -> Iterator[str]:
+def _worse(figures: Figures, usual: float) -> Iterator[str]:
+    """Tell of the columns in which the groups differ most, and name the others; ``usual`` is a site's threshold."""
     searched = [(grouping, at) for grouping in figures.groups for at in grouping.searches[:1]]
     paired = [(grouping, at) for grouping in figures.groups for at in grouping.pairs]
-    found = [*_worst(searched, 2, "were wrongly pointed at"), *_worst(paired, 1, "were taken for each other")]
+    found = [(grouping, worse(at, usual)) for grouping, at in _worst(searched, 2)]
+    found += [(grouping, worse_pairs(at)) for grouping, at in _worst(paired, 1)]
     if not found:
         yield f"For whom it is worse. {_nothing_found(figures)}"
-    yield from found
+    for grouping, text in found:
+        yield f"For whom it is worse, by {grouping.name}. {text}"
+    told = {grouping.name for grouping, _ in found}
+    others = [group.name for group in figures.groups if len(group.people) > 1 and group.name not in told]
+    if others:
+        yield f"For whom it is worse, further below. Groups were also measured by {'; by '.join(others)}."
 
 
 def _nothing_found(figures: Figures) -> str:
@@ -141,33 +149,52 @@ def same_everywhere(columns: Sequence[str]) -> str:
     return f"Only one value, so nothing to compare: {', '.join(columns)}." if columns else ""
 
 
-def _worst(those: Sequence[tuple[Grouping, AtThreshold]], most: int, what: str) -> Iterator[str]:
-    """Tell of the columns in which the groups differ most, as far as the sample supports it."""
+def _worst(those: Sequence[tuple[Grouping, AtThreshold]], most: int) -> Sequence[tuple[Grouping, AtThreshold]]:
+    """Give the columns in which the groups differ most, as far as the sample supports it."""
     ratios = [
         (differ.worst_over_mean, grouping, at)
         for grouping, at in those
         if (differ := at.false.disparity) and differ.supported and differ.worst_over_mean
     ]
-    for _, grouping, at in sorted(ratios, key=lambda item: -item[0])[:most]:
-        yield f"For whom it is worse, by {grouping.name}. {worse(at, what)}"
+    return [(grouping, at) for _, grouping, at in sorted(ratios, key=lambda item: -item[0])[:most]]
 
 
-def worse(at: AtThreshold, what: str) -> str:
+def worse(at: AtThreshold, usual: float) -> str:
+    """Say which group is pointed at most, at a threshold that is mostly far below the ``usual`` one."""
+    where = f"At the threshold {at.threshold:.2f}"
+    if at.threshold < usual:
+        much = "much " if usual - at.threshold >= MUCH_LOWER else ""
+        where = (
+            f"At a {much}lower threshold than a category has unless it sets one, {at.threshold:.2f} instead of"
+            f" {usual:.2f}, so that there are errors to compare"
+        )
+    return _worse_group(at, where, "were wrongly pointed at", "searches")
+
+
+def worse_pairs(at: AtThreshold) -> str:
+    """Say in which group two people are taken for each other most."""
+    where = f"At the threshold {at.threshold:.2f} for single pairs of photos"
+    return _worse_group(at, where, "were taken for each other", "pairs")
+
+
+def _worse_group(at: AtThreshold, where: str, what: str, trials: str) -> str:
     """Say which group has the highest rate of false alarms; ``what`` it is that happens to its people."""
     differ = at.false.disparity
     if differ is None:
         return ONE_GROUP
     if differ.worst_over_mean is None:
-        return f"No group has an error ({at.why})."
-    text = (
-        f"People labelled {differ.worst} {what} {differ.worst_over_mean:.1f} times as often as the mean of the groups"
-    )
-    text += (
+        return f"{where}, no group has an error."
+    worst, best = at.false.rates[differ.worst], at.false.rates[differ.best]
+    counts = f"{worst.errors:,} of {worst.trials:,} {trials} against {best.errors:,} of {best.trials:,}"
+    if differ.worst_over_best and f"{differ.worst_over_best:.1f}" == "1.0":
+        return f"{where}, no difference was found ({differ.worst} and {differ.best}: {counts})."
+    than_best = (
         f" and {differ.worst_over_best:.1f} times as often as those labelled {differ.best}"
         if differ.worst_over_best
         else f", and those labelled {differ.best} not at all"
     )
-    text += f" ({at.why})."
-    if at.false.rates[differ.worst].interval[0] <= at.false.rates[differ.best].interval[1]:
-        text += " The intervals of these two overlap: it may be chance."
-    return text
+    chance = " The intervals of these two overlap: it may be chance." if worst.interval[0] <= best.interval[1] else ""
+    return (
+        f"{where}, people labelled {differ.worst} {what} {differ.worst_over_mean:.1f} times as often as the mean of the"
+        f" groups{than_best} ({counts}).{chance}"
+    )
