@@ -158,6 +158,9 @@ def test_bad_input_is_named_and_counted_and_stops_nothing(
     assert "left out: gone.jpg: the CSV names it and it is not there" in said
     assert "Broken/1.jpg: cannot be read as a picture" in said
     assert "left out: Nobody: no usable face in any photo" in said
+    assert f"note: 2 of {len(names) + 2} photos have no line in {tmp_path / 'groups.csv'}" in said
+    assert "photos could not be enrolled: " in said
+    assert "1 group with fewer than 20 people left uncompared: rare (" in said
     found = figures(out)
     assert found["acquisition"]["unreadable"]["errors"] == 1
     assert found["acquisition"]["no_face"]["errors"] == 1

@@ -277,6 +277,27 @@ def test_a_small_set_says_first_that_it_is() -> None:
     assert "To tell 5 in 100, about 100 such searches are needed" in misses
 
 
+def test_many_people_under_two_names_are_warned_of_first() -> None:
+    several = [replace(p, listed=replace(p.listed, person=f"p{n}")) for n, p in enumerate(people(30, 4, noise=0.05))]
+    found = compute(several, size=30)
+    assert next(iter(words.summary(found))).startswith(f"Check the names first. {found.doubtful} pairs of people ")
+    few = replace(found, doubtful=2)
+    assert next(iter(words.summary(few))).startswith("Wrongly pointed at")
+
+
+def test_the_terminal_counts_what_could_not_be_used() -> None:
+    blind = [replace(photo, template=None, looks=(), refusal="no face") for photo in people(3, 1, first=900)]
+    crowd = [replace(photo, template=None, refusal="several faces") for photo in people(2, 1, first=950)]
+    few = people(2, 1, first=600, hair="green", age="adult")
+    found = compute([*people(40, 2, hair="red", age="adult"), *few, *blind, *crowd])
+    assert list(words.notes(found)) == [
+        "5 of 87 photos could not be enrolled: 3 no face, 2 several faces",
+        "1 group with fewer than 20 people left uncompared: green (2)",
+        "left out of the groups: Only one value, so nothing to compare: age.",
+    ]
+    assert list(words.notes(compute(people(3, 2)))) == []
+
+
 def with_default(found: Figures, fpir: Rate, fnir: Rate) -> Figures:
     """Give figures with other rates at the default threshold."""
     product = found.identification[-1]

@@ -16,13 +16,12 @@ from tempfile import TemporaryDirectory
 from aegis.cli.errors import CommandError
 from aegis.cli.evaluation import figures, photos, words
 from aegis.cli.evaluation.figures import Figures
+from aegis.cli.evaluation.words import NAMED
 from aegis.runtime.enrolment import Extractor
 from aegis.runtime.progress import progress_bar
 from aegis.vision.error_rates import Rate
 
 NEEDED = ("matplotlib", "scipy")
-NAMED = 10
-"""Problems of one kind that are named on the terminal; the rest is counted."""
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -44,6 +43,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     _name_problems(problems + photos.complaints(found))
     computed, doubtful = figures.compute(found, size=arguments.gallery, only=only, given=given, seed=arguments.seed)
     _name_doubtful(doubtful)
+    for text in (*_without_line(listed, arguments), *words.notes(computed)):
+        print(f"note: {text}", file=sys.stderr)
     written = write(computed, _method(arguments, extractor), arguments.out)
     for text in words.summary(computed):
         print(text)
@@ -96,6 +97,16 @@ def _only(wanted: str | None, listed: Sequence[photos.Listed]) -> tuple[str, str
     if not any(photo.groups.get(column) == value for photo in listed):
         raise CommandError(f"--enrol {wanted}: no photo has {value!r} in a column {column!r}")
     return column, value
+
+
+def _without_line(listed: Sequence[photos.Listed], arguments: argparse.Namespace) -> list[str]:
+    """Count the photos of a folder that its CSV does not name."""
+    count = sum(not photo.in_csv for photo in listed)
+    return (
+        [f"{count:,} of {len(listed):,} photos have no line in {arguments.groups}"]
+        if arguments.groups and count
+        else []
+    )
 
 
 def _name_problems(problems: Sequence[str]) -> None:

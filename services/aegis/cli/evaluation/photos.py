@@ -39,6 +39,8 @@ class Listed:
     """Whom it shows; a photo that nothing says it of is a person of its own."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """Column to value, for every column in which the photo has one."""
+    in_csv: bool = False
+    """Whether a line of a CSV names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,7 +156,7 @@ def _of_row(row: Mapping[str, str], folder: Path, known: Mapping[Path, Listed], 
         return None
     photo = known.get(path) or Listed(path=path, person=row[PHOTO])
     values = {name: value for name, value in row.items() if name not in (PHOTO, PERSON, "") and value}
-    return replace(photo, person=row.get(PERSON) or photo.person, groups=values)
+    return replace(photo, person=row.get(PERSON) or photo.person, groups=values, in_csv=True)
 
 
 def _extracted(photo: Listed, extractor: Extractor) -> Photo:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from aegis.cli.evaluation.figures import Figures, Identification
-from aegis.cli.evaluation.groups import AtThreshold, Grouping
+from aegis.cli.evaluation.groups import MIN_GROUP, AtThreshold, Grouping
 from aegis.cli.evaluation.searches import SEARCHES_EACH, percent
 from aegis.vision.error_rates import SUPPORT, Rate
 
@@ -12,6 +12,10 @@ SCHOOL_DAYS = 180
 VISITS_A_DAY = 500
 VISITS = SCHOOL_DAYS * VISITS_A_DAY
 MANY = 10
+NAMED = 10
+"""Things of one kind that are named on the terminal; the rest is counted."""
+MANY_ALIKE, ALIKE_SHARE = 3, 0.01
+"""With so many pairs who look like one person, and in so many of the searches, labels are more likely to be wrong."""
 MUCH_LOWER = 0.1
 RARE_ALARM, RARE_MISS = 1e-3, 0.05
 """A set is large enough to say how often it errs if it could tell an error as rare as this."""
@@ -50,15 +54,43 @@ def one_line(rate: Rate) -> str:
     return f"{percent(rate.value)} ({percent(low)} to {percent(high)}; {rate.errors:,} of {rate.trials:,}{mark})"
 
 
+def notes(figures: Figures) -> Iterator[str]:
+    """Say what could not be used, for the terminal."""
+    lost = figures.acquisition
+    if lost.refusals:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.refusals.items())
+        yield f"{lost.not_enrolled.errors:,} of {lost.not_enrolled.trials:,} photos could not be enrolled: {reasons}"
+    small = [f"{group} ({people})" for grouping in figures.groups for group, people in grouping.small.items()]
+    if small:
+        named = "; ".join(small[:NAMED]) + (f"; and {len(small) - NAMED:,} more" if len(small) > NAMED else "")
+        groups = f"{len(small):,} group{'s' * (len(small) != 1)}"
+        yield f"{groups} with fewer than {MIN_GROUP} people left uncompared: {named}"
+    if figures.uniform:
+        yield f"left out of the groups: {same_everywhere(figures.uniform)}"
+
+
 def summary(figures: Figures) -> Iterator[str]:
     """Say what it means for a school, a paragraph each."""
     if not figures.identification:
         yield "Nobody could be enrolled from these photos, so no watchlist was measured."
         return
     product = figures.identification[-1]
+    yield from _two_names(figures, product)
     yield from _pointed_at(product)
     yield from _missed(figures, product)
     yield from _worse(figures, product.default.threshold)
+
+
+def _two_names(figures: Figures, product: Identification) -> Iterator[str]:
+    """Warn where people under two names may make most of the errors."""
+    if figures.doubtful < MANY_ALIKE or figures.doubtful < ALIKE_SHARE * product.non_mated:
+        return
+    yield (
+        f"Check the names first. {figures.doubtful:,} pairs of people in this set look like one person under two names,"
+        f" in {product.non_mated:,} searches of people who are not on the list. If they are, the wrong alarms below are"
+        " mostly none. A photo that lies in the folder itself counts as a person of its own, and a CSV's column person"
+        " says who is who. The terminal named the pairs."
+    )
 
 
 def _pointed_at(product: Identification) -> Iterator[str]:
