@@ -251,8 +251,12 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
 
 
 def _at_least_one(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"1 or more is expected, not {number}")
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is expected, not {text!r}")
     return number
 
 

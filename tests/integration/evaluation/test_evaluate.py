@@ -175,12 +175,25 @@ def wall() -> bytes:
     return cv2.imencode(".png", np.full((200, 200, 3), 90, np.uint8))[1].tobytes()
 
 
-def test_what_cannot_be_measured_is_refused(lfw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_measured_is_refused(
+    lfw: Path, utkface: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluated(tmp_path / "nowhere", "--out", tmp_path) == 1
     assert "aegis: there is no folder" in capsys.readouterr().err
     assert evaluated(lfw, "--enrol", "age=adult", "--out", tmp_path) == 1
+    assert "--enrol age=adult: give the CSV that says so with --groups" in capsys.readouterr().err
+    faces = utkface / "faces.csv"
+    assert evaluated(faces, "--enrol", "age=adult", "--out", tmp_path) == 1
     assert "no photo has 'adult' in a column 'age'" in capsys.readouterr().err
+    assert evaluated(lfw, "--gallery", "abc") == 2
+    assert "--gallery: a whole number from 1 is expected, not 'abc'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "taken").write_text("a file")
+    for out in ("taken", "taken/report"):
+        assert evaluated(lfw, "--out", tmp_path / out) == 1
+        said = capsys.readouterr().err
+        assert f"the report cannot be written to {tmp_path / out}: {tmp_path / 'taken'} is a file" in said
+        assert "looking at" not in said
 
 
 def test_a_terminal_gets_a_bar_and_ctrl_c_leaves_no_report(lfw: Path, models_dir: Path, tmp_path: Path) -> None:

@@ -68,8 +68,28 @@ def test_nothing_to_measure_is_refused(tmp_path: Path) -> None:
         listed(made(tmp_path, "ada/notes.txt"))
     with pytest.raises(CommandError, match="there is no folder"):
         listed(tmp_path / "nowhere")
-    with pytest.raises(CommandError, match="cannot be read as a CSV file"):
+    with pytest.raises(CommandError, match=r"there is no file .*nowhere\.csv"):
         listed(made(tmp_path, "1.jpg"), tmp_path / "nowhere.csv")
+    with pytest.raises(CommandError, match=r"1\.jpg is a photo; give the folder that it is in, or a CSV"):
+        listed(tmp_path / "1.jpg")
+    (tmp_path / "list.xls").write_bytes(b"\xff\xd8")
+    with pytest.raises(CommandError, match=r"list\.xls: is no folder, and no CSV file in UTF-8"):
+        listed(tmp_path / "list.xls")
+
+
+def test_photos_one_folder_deeper_are_pointed_at(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"photos are one folder deeper: .*nest/a$"):
+        listed(made(tmp_path, "nest/a/ada/1.jpg") / "nest")
+
+
+def test_a_csv_of_which_no_path_is_there_says_from_where_they_are_seen(tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text("photo,age\nphotos/1.jpg,adult\nphotos/2.jpg,adult\n")
+    text = r"none of the 2 photos that .*faces\.csv names is there; the paths are relative to "
+    with pytest.raises(CommandError, match=text + "the CSV"):
+        listed(table)
+    with pytest.raises(CommandError, match=text + "the folder .*photos"):
+        listed(made(tmp_path, "photos/1.jpg") / "photos", table)
 
 
 def photo(person: str, *, usable: bool = True, refusal: str = "") -> Photo:

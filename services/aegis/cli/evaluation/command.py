@@ -31,6 +31,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         CommandError: naming what is missing or cannot be read.
 
     """
+    _can_hold_a_report(arguments.out)
     extractor = prepare()
     listed, problems = photos.listed(arguments.folder, arguments.groups)
     only = _only(arguments.enrol, listed)
@@ -90,10 +91,19 @@ def write(computed: Figures, method: Mapping[str, object], out: Path) -> Path:
     return out / "report.html"
 
 
+def _can_hold_a_report(out: Path) -> None:
+    """Refuse what is no folder before minutes of computing."""
+    there = next((path for path in (out, *out.parents) if path.exists()), out)
+    if there.exists() and not there.is_dir():
+        raise CommandError(f"the report cannot be written to {out}: {there} is a file")
+
+
 def _only(wanted: str | None, listed: Sequence[photos.Listed]) -> tuple[str, str] | None:
     if not wanted:
         return None
     column, _, value = wanted.partition("=")
+    if not any(photo.in_csv for photo in listed):
+        raise CommandError(f"--enrol {wanted}: give the CSV that says so with --groups")
     if not any(photo.groups.get(column) == value for photo in listed):
         raise CommandError(f"--enrol {wanted}: no photo has {value!r} in a column {column!r}")
     return column, value

@@ -66,19 +66,40 @@ def listed(folder: Path, groups: Path | None = None) -> tuple[list[Listed], list
 
     """
     if folder.is_file():
+        if _is_photo(folder):
+            raise CommandError(f"{folder} is a photo; give the folder that it is in, or a CSV")
         folder, groups, photos = folder.parent, folder, []
     else:
         photos = _in_folder(folder)
     problems: list[str] = []
     if groups:
-        known = {photo.path: photo for photo in photos}
-        for row in _rows(groups):
-            if photo := _of_row(row, folder, known, problems):
-                known[photo.path] = photo
-        photos = list(known.values())
+        photos = _with_rows(photos, groups, folder, problems)
     if not photos:
-        raise CommandError(f"there is no photo in {folder}; it holds PERSON/PHOTO, as JPEG or PNG files")
+        raise _no_photo(folder)
     return photos, problems
+
+
+def _with_rows(photos: Sequence[Listed], groups: Path, folder: Path, problems: list[str]) -> list[Listed]:
+    """Add what a CSV says of the photos, and those that it names besides."""
+    known = {photo.path: photo for photo in photos}
+    rows = _rows(groups)
+    for row in rows:
+        if photo := _of_row(row, folder, known, problems):
+            known[photo.path] = photo
+    if rows and len(problems) == len(rows):
+        to = f"the folder {folder}" if photos else "the CSV"
+        raise CommandError(
+            f"none of the {len(rows):,} photos that {groups} names is there; the paths are relative to {to}"
+        )
+    return list(known.values())
+
+
+def _no_photo(folder: Path) -> CommandError:
+    """Say where the photos are, or how they should lie."""
+    deep = next((path for path in folder.glob("*/*/*") if _is_photo(path)), None)
+    if deep:
+        return CommandError(f"there is no photo in {folder}; photos are one folder deeper: {deep.parent.parent}")
+    return CommandError(f"there is no photo in {folder}; it holds PERSON/PHOTO, as JPEG or PNG files")
 
 
 def open_models() -> Extractor:
@@ -137,12 +158,16 @@ def _is_photo(path: Path) -> bool:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
+    if not file.exists():
+        raise CommandError(f"there is no file {file}")
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, restval="", restkey="")
             rows = [{(key or "").strip(): str(value).strip() for key, value in row.items()} for row in reader]
             columns = [name.strip() for name in reader.fieldnames or ()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise CommandError(f"{file}: is no folder, and no CSV file in UTF-8") from None
+    except (OSError, csv.Error) as error:
         raise CommandError(f"{file}: cannot be read as a CSV file: {error}") from None
     if PHOTO not in columns or len(columns) != len(set(columns)):
         raise CommandError(f"{file}: its first line must name the columns, each once and one of them {PHOTO!r}")
