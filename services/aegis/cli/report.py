@@ -7,6 +7,7 @@ from aegis.cli.events import Event, clock
 from aegis.contracts import alerts
 from aegis.runtime import status
 
+NOBODY = "nobody is told of alerts: the site file names nobody under notify"
 LATENCIES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("first usable look to alert", "aegis_alert_latency_seconds", {"since": "first_look"}),
     ("matched look to alert", "aegis_alert_latency_seconds", {"since": "matched_look"}),
@@ -93,6 +94,12 @@ def contacts(answers: list[dict[str, Any]]) -> list[str]:
                 error = f": {contact['last_error']}" if contact["last_error"] else ""
                 lines.append(f"{contact['person']} by {contact['to']}: {contact['pending']} not told yet{error}")
     return lines
+
+
+def untold(answers: list[dict[str, Any]]) -> list[str]:
+    """Say so if notify is there and has nobody to tell."""
+    notify = [answer["detail"] for answer in answers if answer["service"] == "notify"]
+    return [NOBODY] if notify and not any(detail.get("recipients", True) for detail in notify) else []
 
 
 def cameras(answers: list[dict[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import time
 from collections import Counter
 from typing import Any
@@ -29,7 +30,10 @@ async def set_state(arguments: argparse.Namespace) -> None:
     state = STATES[arguments.command]
     async with connected(arguments) as bus:
         await ask(bus, "state-set", SetState(state=state))
-    print(f"the site is {described(state)}")
+        print(f"the site is {described(state)}", flush=True)
+        notes = report.untold(await status.collect(bus)) if state is SiteState.ARMED else []
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 async def show_status(arguments: argparse.Namespace) -> None:
@@ -48,7 +52,7 @@ async def show_status(arguments: argparse.Namespace) -> None:
         return
     if site:
         problems = [f"{name}: {category.problem}" for name, category in site.categories.items() if category.problem]
-        print("\n".join([headline(site, counted), *problems, ""]))
+        print("\n".join([headline(site, counted), *problems, *report.untold(answers), ""]))
     print(
         "\n".join(
             [

@@ -17,7 +17,7 @@ from aegis.cli.errors import CommandError
 from aegis.cli.events import Event, follow
 from aegis.cli.models import ensure_models
 from aegis.cli.processes import NEEDS_A_PERSON, Child
-from aegis.cli.report import summary
+from aegis.cli.report import NOBODY, summary
 from aegis.cli.state import SERVICES, Running, State, service_environment, site_key_file
 from aegis.contracts import alerts, cameras, subjects
 from aegis.contracts.messages import SiteState
@@ -61,9 +61,12 @@ def check(config: Path) -> None:
 
     """
     try:
-        site_file.read(config.resolve(), os.environ).check()
+        site = site_file.read(config.resolve(), os.environ)
+        site.check()
     except SiteFileError as error:
         raise CommandError(str(error), 2) from None
+    if not site.telling().contacts:
+        print(f"note: {NOBODY}", file=sys.stderr)
     print(f"{config} can be used")
 
 
@@ -138,6 +141,8 @@ async def _work(plan: Plan, bus: Bus, began: float, started: Callable[[Bus], Awa
     elif site.state is SiteState.SHADOW:
         note += f": nobody is alerted; see: aegis alerts list --shadow --state {plan.state.directory}"
     say(f"ready in {time.monotonic() - began:.1f} s: {site.name}, {site.state.value}{note}")
+    if not plan.site.telling().contacts:
+        say(f"note: {NOBODY}")
     if started is not None:
         await started(bus)
     if not plan.until_done:

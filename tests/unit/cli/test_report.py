@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from tests.unit.cli.test_events import AT, SIGHTING
 
 from aegis.cli import report
@@ -110,3 +111,17 @@ def test_a_run_s_summary_counts_what_was_raised_and_names_what_was_not_played() 
     assert lines[1] == "done: 1 alerts, 2 more sightings of open visits"
     assert lines[2] == f"  gate: Grace Hopper (barred) at {clock(AT)}, score 0.71"
     assert lines[3] == "  door was not played: no such file"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([answer("notify", {}, detail={"recipients": {}})], [report.NOBODY]),
+        ([answer("notify", {}, detail={"recipients": {"email-1": {}}})], []),
+        ([answer("notify", {})], []),  # it has not read its site file yet
+        ([answer("match", {}, detail={"recipients": {}})], []),
+        ([], []),
+    ],
+)
+def test_it_is_told_when_nobody_is_told(answers: list[dict[str, Any]], said: list[str]) -> None:
+    assert report.untold(answers) == said
