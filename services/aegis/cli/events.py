@@ -41,7 +41,7 @@ class Event:
         if self.sighting is not None:
             return _alert_line(self.type, self.sighting)
         if (told := self.update) is not None:
-            words = update_words(self.type, told.state, told.by, told.reason, told.step)
+            words = update_words(self.type, told.state, told.by, told.reason, told.step, told=told.told)
             return f"{clock(told.updated_at)} {'DRILL ' * told.drill}{told.reference} {words}"
         stamp = clock(self.report.reported_at) if self.report else ""
         if self.type == cameras.ENDED and self.reason:
@@ -70,7 +70,7 @@ def _alert_line(kind: str, seen: Sighting) -> str:
     return f"{clock(seen.captured_at)} {mark(seen)}{word} {seen.reference}: {who} at {seen.camera_name}, {sure}"
 
 
-def update_words(kind: str, state: AlertState, by: str, reason: str, step: int) -> str:
+def update_words(kind: str, state: AlertState, by: str, reason: str, step: int, *, told: int | None = None) -> str:
     """Say what people and clocks did to an alert."""
     match kind:
         case reviews.ESCALATED:
@@ -80,7 +80,8 @@ def update_words(kind: str, state: AlertState, by: str, reason: str, step: int) 
         case reviews.DISMISSED:
             return f"dismissed by {by}: {reason}"
         case reviews.CORRECTED:
-            return "corrected: those who had been told of it were told that it was dismissed"
+            whom = "those who had been told of it were told that it was dismissed"
+            return f"corrected: {'nobody had been told of it' if told == 0 else whom}"
         case reviews.EXPIRED:
             return "expired: nobody may act on it any more"
     return f"acknowledged by {by}"

@@ -80,8 +80,14 @@ async def _explain(bus: Bus, arguments: argparse.Namespace) -> None:
         return
     by = f" by {said['by']}" if said["by"] else ""
     print(f"{mark(seen)}{seen.reference}: raised {clock(seen.raised_at)}, now {said['state'].replace('-', ' ')}{by}")
-    for line in table((("person", "by", "to", "step", "what became of it"), *_rows(said))):
-        print(line)
+    print("\n".join(explained(said)))
+
+
+def explained(said: dict[str, Any]) -> list[str]:
+    """Lay out who was told, as notify explains it."""
+    if not said["contacts"] and not said["history"]:
+        return ["nobody was told: the site file names nobody under notify"]
+    return table((("person", "by", "to", "step", "what became of it"), *_rows(said)))
 
 
 def _rows(said: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -69,7 +69,8 @@ def lines(shown: dict[str, Any]) -> list[str]:
         f"{clock(shown['raised_at'])} raised; it can be acted on until {clock(shown['expires_at'])}",
     ]
     for told in shown["history"]:
-        words = update_words(told["type"], AlertState(told["state"]), told["by"], told["reason"], told["step"])
+        of = told["type"], AlertState(told["state"]), told["by"], told["reason"], told["step"]
+        words = update_words(*of, told=told.get("told"))  # a registry of before does not say how many
         found.append(f"{clock(told['updated_at'])} {words}")
     views = [
         f"  {view['by']} {SAID[Verdict(view['verdict'])]} at {clock(view['at'])}"

@@ -138,7 +138,8 @@ class Planner:
         due = telling.corrections(self._policy, records)
         await self._write(ledger, told.event.id, sequence, seen, due)
         if case.review and reviews.CORRECTED in reviews.NEXT[case.review.state] and not case.unfinished:
-            await self._announce(ledger, case, reviews.CORRECTED)
+            told_of_it = telling.knowing([kept.record for kept in case.deliveries.values()])
+            await self._announce(ledger, case, reviews.CORRECTED, told=len(told_of_it))
 
     async def _write(
         self,
@@ -190,7 +191,7 @@ class Planner:
         detail = "it had expired before it could be told"
         await self._write(ledger, event, sequence, seen, then.due, state=DeliveryState.EXPIRED, detail=detail)
 
-    async def _announce(self, ledger: Ledger, case: Case, kind: str, step: int = 0) -> bool:
+    async def _announce(self, ledger: Ledger, case: Case, kind: str, step: int = 0, told: int | None = None) -> bool:
         """Add to the story what the clock or the channels brought about.
 
         False if something was told of this alert that is not read here yet; it is looked at again when it is.
@@ -198,7 +199,7 @@ class Planner:
         if case.review is None:
             return False
         change = case.review.change(kind, f"{case.alert}-{kind.split('.')[2]}-{case.last}", time.time())
-        update = replace(change.update, step=step)
+        update = replace(change.update, step=step, told=told)
         event = replace(change, update=update).event()
         body = cloudevents.dump(event)
         while (last := await self._last_of(case)) is not None:

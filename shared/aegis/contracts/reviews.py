@@ -122,6 +122,8 @@ class Update:
     step: int = 0
     """The step of the rule that an escalation went on to, from 2; 0 in other events."""
     drill: bool = False
+    told: int | None = None
+    """How many contacts had been told of the alert; in events that correct it alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

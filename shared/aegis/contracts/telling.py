@@ -167,8 +167,13 @@ def updates(telling: Telling, told: Sequence[DeliveryRecord], event: str) -> tup
     return tuple(Due(contact=c, kind=NewsKind.UPDATE) for c in systems if key(c) not in heard)
 
 
+def knowing(told: Sequence[DeliveryRecord]) -> set[tuple[str, str]]:
+    """Give the key of every contact that knows of an alert, or may, be it in the site file still or not."""
+    return {key(r) for r in told if r.kind is NewsKind.ALERT and r.state.handed_over}
+
+
 def _knowing(telling: Telling, told: Sequence[DeliveryRecord]) -> list[Contact]:
-    known = {key(r) for r in told if r.kind is NewsKind.ALERT and r.state.handed_over}
+    known = knowing(told)
     return list({key(c): c for c in telling.contacts if key(c) in known}.values())
 
 

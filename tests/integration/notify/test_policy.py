@@ -12,6 +12,7 @@ from tests.bus import until
 from tests.integration.notify.conftest import World
 from tests.peers.webhook_receiver import WebhookReceiver
 
+from aegis.cli.notify import explained
 from aegis.contracts import cloudevents, codec, reviews, subjects
 from aegis.contracts.alerts import Sighting
 from aegis.contracts.cloudevents import CloudEvent
@@ -73,16 +74,27 @@ def explain(event: CloudEvent) -> ExplainAlert:
     return ExplainAlert(alert=seen.alert, subject=subjects.alert(seen.site, seen.category, seen.entry))
 
 
-async def story(world: World) -> list[str]:
-    """Give the kinds of all events that were told."""
-    kinds: list[str] = []
+async def told_events(world: World) -> list[CloudEvent]:
+    """Give all events that were told."""
+    events: list[CloudEvent] = []
     info = await world.admin.client.jetstream().stream_info(subjects.ALERTS)
     if not info.state.messages:
-        return kinds
+        return events
     for sequence in range(info.state.first_seq, info.state.last_seq + 1):
         message = await world.admin.client.jetstream().get_msg(subjects.ALERTS, sequence)
-        kinds.append(cloudevents.load(message.data or b"").type)
-    return kinds
+        events.append(cloudevents.load(message.data or b""))
+    return events
+
+
+async def story(world: World) -> list[str]:
+    """Give the kinds of all events that were told."""
+    return [event.type for event in await told_events(world)]
+
+
+async def corrected(world: World) -> int | None:
+    """Give how many had been told of what was corrected."""
+    [event] = [event for event in await told_events(world) if event.type == reviews.CORRECTED]
+    return cloudevents.from_data(Update, event.data).told
 
 
 async def test_without_an_answer_the_next_one_is_told_and_the_story_says_so(
@@ -152,6 +164,7 @@ async def test_the_outside_is_told_after_two_confirmations_and_corrected_after_a
     dismissed = await review(world, event, reviews.DISMISSED, AlertState.DISMISSED, reason="not him")
     await until(lambda: _has(world, reviews.CORRECTED), "everyone was corrected")
     await until(world.idle, "nothing is left to do")
+    assert await corrected(world) == 2
     expected = {
         "gate": ["raised", "confirmed", "confirmed", "dismissed", "corrected"],
         "police": ["raised", "confirmed", "confirmed", "dismissed", "corrected"],
@@ -163,6 +176,18 @@ async def test_the_outside_is_told_after_two_confirmations_and_corrected_after_a
         assert all(request.genuine for request in told.values())
     assert not receiver.at("/head")
     assert not receiver.at("/desk")
+
+
+async def test_a_dismissal_of_what_nobody_was_told_of_says_so(world: World) -> None:
+    world.configure({})
+    await world.start()
+    event = await world.publish(drill=False)
+    await review(world, event, reviews.DISMISSED, AlertState.DISMISSED, reason="not him")
+    await until(lambda: _has(world, reviews.CORRECTED), "it is corrected")
+    assert await corrected(world) == 0
+    assert explained(await ask(world, "explain", explain(event))) == [
+        "nobody was told: the site file names nobody under notify"
+    ]
 
 
 async def test_what_a_crash_left_half_sent_is_sent_again_under_the_same_name_and_marked(

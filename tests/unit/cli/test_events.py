@@ -120,3 +120,17 @@ def test_a_canary_in_one_line() -> None:
     seen = dataclasses.replace(SIGHTING, canary=True, drill=True)
     line = parse(cloudevents.dump(alerts.event(alerts.RAISED, "id1", seen))).line()
     assert line.startswith(f"{clock(AT)} CANARY ALERT K7Q-2MX: ")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (None, "those who had been told of it were told that it was dismissed"),
+        (0, "nobody had been told of it"),
+        (2, "those who had been told of it were told that it was dismissed"),
+    ],
+)
+def test_a_correction_says_whether_anybody_had_been_told(told: int | None, words: str) -> None:
+    update = dataclasses.replace(UPDATE, state=AlertState.CORRECTED, told=told)
+    event = parse(cloudevents.dump(Change(id="e", type=reviews.CORRECTED, update=update).event()))
+    assert event.line() == f"{clock(AT)} K7Q-2MX corrected: {words}"
