@@ -169,11 +169,19 @@ def _fair(lowest: float, fairness: Sequence[FairnessRow], limit: float) -> tuple
     rows = sorted(fairness, key=lambda row: row.threshold)
     if not rows:
         return lowest, "No evaluation says how groups compare."
+    measured = rows[-1].threshold
+    if measured < lowest:
+        return lowest, (
+            f"The evaluation report says too little of groups above a threshold of {measured:g}, and {lowest:.3f} is "
+            "needed: the limit of worst_group is not applied; evaluate more photos."
+        )
     choice = next((t for t in _thresholds(lowest) if _worst_over_mean(rows, t) <= limit), None)
     if choice is None:
         worst = _worst_over_mean(rows, lowest)
-        return lowest, f"The worst group has {worst:.1f} times the mean's false alerts, and {limit:g} are accepted."
-    measured = rows[-1].threshold
+        return lowest, (
+            f"The worst group has {worst:.1f} times the mean's false alerts, and {limit:g} are accepted: no higher "
+            f"threshold mends that as far as was measured, up to {measured:g}, so it is not raised."
+        )
     if choice > measured:
         return choice, f"How groups compare was measured up to a threshold of {measured:g} only."
     return choice, ""

@@ -130,8 +130,8 @@ def test_what_was_measured_of_groups_bears_on_thresholds(utkface: Path, tmp_path
     worst = max(row.worst_over_mean for row in read.fairness)
     assert derived(worst).threshold == derived(None).threshold
     assert not derived(worst).problem.startswith("The worst group")
-    last = max(read.fairness, key=lambda row: row.threshold).worst_over_mean
-    assert derived(1).problem == f"The worst group has {last:.1f} times the mean's false alerts, and 1 are accepted."
+    measured = max(row.threshold for row in read.fairness) >= (derived(None).threshold or 0)
+    assert derived(1).problem.startswith("The worst group has" if measured else "The evaluation report says too little")
 
 
 def test_bad_input_is_named_and_counted_and_stops_nothing(

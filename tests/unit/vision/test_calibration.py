@@ -245,10 +245,26 @@ def test_a_threshold_is_raised_until_no_group_is_too_much_worse_off() -> None:
 
 
 def test_groups_that_stay_too_far_apart_or_were_not_measured_are_said() -> None:
-    rows = [FairnessRow(threshold=0.3, worst_over_mean=2.5), FairnessRow(threshold=0.32, worst_over_mean=2.0)]
+    lowest = derived().threshold or 0
+    rows = [FairnessRow(threshold=0.3, worst_over_mean=2.5), FairnessRow(threshold=0.693, worst_over_mean=2.0)]
     too_far = derived(fairness=rows, worst_group=1.5)
-    assert too_far.problem == "The worst group has 2.0 times the mean's false alerts, and 1.5 are accepted."
+    assert too_far.problem == (
+        "The worst group has 2.5 times the mean's false alerts, and 1.5 are accepted: no higher threshold mends that "
+        "as far as was measured, up to 0.693, so it is not raised."
+    )
+    assert too_far.threshold == lowest
     beyond = derived(fairness=rows, worst_group=2)
-    assert beyond.problem == "How groups compare was measured up to a threshold of 0.32 only."
-    assert too_far.threshold == beyond.threshold == derived().threshold
+    assert beyond.problem == "How groups compare was measured up to a threshold of 0.693 only."
+    assert (beyond.threshold or 0) > 0.693
     assert derived(worst_group=2).problem == "No evaluation says how groups compare."
+
+
+@pytest.mark.parametrize("worst_group", [1.5, 2, 100])
+def test_an_evaluation_that_ends_below_the_threshold_bounds_nothing_and_that_is_said(worst_group: float) -> None:
+    rows = [FairnessRow(threshold=0.3, worst_over_mean=2.5), FairnessRow(threshold=0.32, worst_over_mean=2.0)]
+    found = derived(fairness=rows, worst_group=worst_group)
+    assert found.threshold == derived().threshold
+    assert found.problem == (
+        f"The evaluation report says too little of groups above a threshold of 0.32, and {found.threshold:.3f} is "
+        "needed: the limit of worst_group is not applied; evaluate more photos."
+    )
