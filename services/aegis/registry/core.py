@@ -140,6 +140,11 @@ def listed_entry(entry: EntryRecord) -> dict[str, Any]:
     }
 
 
+def namesakes(entry: EntryRecord, others: Iterable[EntryRecord]) -> list[str]:
+    """Give the ids of the other entries of a name, however it is written in capitals."""
+    return [other.id for other in others if other.id != entry.id and other.name.casefold() == entry.name.casefold()]
+
+
 def listed_cohort(record: CohortRecord) -> dict[str, Any]:
     """Show a cohort without its templates."""
     return {"size": record.size, "embedder": record.embedder, "built_at": record.built_at}

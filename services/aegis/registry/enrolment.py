@@ -63,4 +63,7 @@ def _warning(portrait: Portrait, photo: str) -> str:
     if not portrait.poor:
         return ""
     why = portrait.quality.flaw or f"quality {portrait.quality.score:.2f} of 1"
-    return f"{photo}: a poor view ({why}), by which the person may not be found; add a better photo"
+    return (
+        f"{photo}: a poor view ({why}), by which the person may not be found; with a better one, "
+        "remove the entry and add it again with all photos"
+    )

@@ -183,7 +183,13 @@ class Registry:
             known = ", ".join(site.categories) if site else "none yet"
             raise RequestError(f"there is no category {request.category!r}; known are {known}")
         entry, warnings = await self._people.enrol(request)
-        entries = {**self._people.entries(), entry.id: entry}
+        before = self._people.entries()
+        if others := core.namesakes(entry, before.values()):
+            warnings.append(
+                f"there is another entry of that name: {', '.join(others)}; an entry gets no further photos: if it is "
+                "the same person, remove it, so that one entry has all photos"
+            )
+        entries = {**before, entry.id: entry}
         taken_out = await self._thresholds.settle(entries, before=True)
         await self._people.list_entry(entry)
         await self._thresholds.settle(entries)

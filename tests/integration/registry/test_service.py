@@ -120,6 +120,18 @@ async def test_a_person_is_added_listed_and_removed_and_lies_sealed_in_between(
     assert "Gore" not in registry.process.log
 
 
+async def test_a_second_entry_of_a_name_is_added_and_noted(registry: Registry, photo: bytes) -> None:
+    first = await registry.ask("watchlist-add", AddEntry(name="Al Gore", category="barred", photos=(photo,)))
+    second = await registry.ask("watchlist-add", AddEntry(name="al gore", category="barred", photos=(photo,)))
+    (note,) = second["warnings"]
+    assert note.startswith(f"there is another entry of that name: {first['id']}; ")
+    assert len(await registry.ask("watchlist-list", ListAll())) == 2
+    other = await registry.ask("watchlist-add", AddEntry(name="Tipper Gore", category="barred", photos=(photo,)))
+    assert other["warnings"] == []
+    for entry in (first, second, other):
+        await registry.ask("watchlist-remove", Remove(id=entry["id"]))
+
+
 async def test_a_person_who_cannot_be_added_leaves_nothing_behind(registry: Registry, photo: bytes) -> None:
     good = AddEntry(name="Al Gore", category="barred", photos=(photo,))
     for change, problem in (
