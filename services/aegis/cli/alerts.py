@@ -84,6 +84,7 @@ async def find(bus: Bus, reference: str) -> Sighting:
     async for event in events.read(bus, subjects.ALERTS, "cli", DeliverPolicy.ALL, to_end=True):
         if event.sighting and event.sighting.reference == reference.upper():
             return event.sighting
+    await reviews.refuse_shadow(bus, reference)
     raise CommandError(f"there is no alert {reference.upper()}; see: aegis alerts list")
 
 

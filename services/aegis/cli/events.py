@@ -134,6 +134,12 @@ async def read(bus: Bus, stream: str, reader: str, policy: DeliverPolicy, *, to_
                     return
 
 
+async def in_shadow(bus: Bus, reference: str) -> bool:
+    """Say whether a reference is that of something that a site in shadow would have alerted."""
+    kept = read(bus, subjects.SHADOW, "cli", DeliverPolicy.ALL, to_end=True)
+    return any([event.sighting is not None and event.sighting.reference == reference async for event in kept])
+
+
 async def follow(
     bus: Bus, reader: str, streams: Sequence[str] = (subjects.ALERTS, subjects.CAMERAS)
 ) -> AsyncIterator[Event]:

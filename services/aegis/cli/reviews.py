@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from aegis.cli.errors import CommandError
-from aegis.cli.events import clock, update_words
+from aegis.cli.events import clock, in_shadow, update_words
 from aegis.cli.requests import ask, connected
 from aegis.cli.users import person_key
 from aegis.contracts.people import ShowAlert, SignedReview, Verdict
 from aegis.contracts.reviews import AlertState
+from aegis.runtime.bus import Bus
 
 SAID = {Verdict.ACK: "acknowledged", Verdict.CONFIRM: "confirmed", Verdict.DISMISS: "dismissed"}
 
@@ -23,7 +24,7 @@ async def review(arguments: argparse.Namespace) -> None:
     verdict, key = Verdict(arguments.action), person_key(arguments.key)
     reason = " ".join(arguments.reason.split()) if verdict is Verdict.DISMISS else ""
     async with connected(_on_the_bus(arguments)) as bus:
-        shown = await ask(bus, "alert-show", ShowAlert(reference=arguments.reference))
+        shown = await _shown(bus, ShowAlert(reference=arguments.reference))
         request = SignedReview(
             alert=shown["alert"],
             verdict=verdict,
@@ -36,6 +37,29 @@ async def review(arguments: argparse.Namespace) -> None:
     print(said(verdict, answer))
 
 
+async def _shown(bus: Bus, request: ShowAlert) -> Any:  # noqa: ANN401 - JSON
+    """Ask how an alert stands; of one in shadow, which the registry does not know, say what it is."""
+    try:
+        return await ask(bus, "alert-show", request)
+    except CommandError as error:
+        if str(error).startswith("there is no alert"):
+            await refuse_shadow(bus, request.reference)
+        raise
+
+
+async def refuse_shadow(bus: Bus, reference: str) -> None:
+    """Say of a reference that it is one of shadow, if it is.
+
+    Raises:
+        CommandError: it is.
+
+    """
+    if await in_shadow(bus, reference.upper()):
+        raise CommandError(
+            f"{reference.upper()} is of shadow: nobody was alerted, there is nothing to review, and no picture is kept"
+        )
+
+
 async def show(arguments: argparse.Namespace) -> None:
     """Show how an alert stands; to a person who has said something of it, also what others said."""
     request = ShowAlert(reference=arguments.reference)
@@ -44,7 +68,7 @@ async def show(arguments: argparse.Namespace) -> None:
         request = replace(request, at=time.time(), public_key=key.public)
         request = replace(request, signature=key.sign(request.signed))
     async with connected(_on_the_bus(arguments)) as bus:
-        shown = await ask(bus, "alert-show", request)
+        shown = await _shown(bus, request)
     print(json.dumps(shown, indent=2) if arguments.json else "\n".join(lines(shown)))
 
 

@@ -1,6 +1,7 @@
 """``aegis user`` and ``aegis alerts ack | confirm | dismiss | show``, asked of a real registry."""
 
 import asyncio
+import dataclasses
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -11,8 +12,10 @@ import pytest
 from tests.integration.match.world import Process, joined
 from tests.integration.registry import desk as at_the_desk
 from tests.integration.registry.desk import Desk
+from tests.unit.cli.test_events import SIGHTING
 
 from aegis.cli.main import main
+from aegis.contracts import alerts, cloudevents, subjects
 
 POLICY = at_the_desk.POLICY
 
@@ -140,6 +143,23 @@ async def test_an_alert_is_acknowledged_confirmed_by_two_dismissed_and_shown(des
     listed = await terminal.done("alerts", "list")
     assert f"{alert.reference} confirmed by Eli, the second person" in listed
     assert f"{alert.reference} dismissed by Dan: a twin" in listed
+
+
+async def test_a_reference_of_shadow_is_said_to_be_that(
+    desk: Desk, terminal: Terminal, process: Process, tmp_path: Path
+) -> None:
+    ida = await terminal.user("Ida Lund")
+    seen = dataclasses.replace(SIGHTING, reference="VKB-5T9")
+    event = alerts.event(alerts.WOULD_RAISE, "id1", seen)
+    async with process.server.connect("match") as bus:
+        await bus.store(subjects.shadow("s", "barred", "e"), cloudevents.dump(event), message_id=event.id)
+    said = "VKB-5T9 is of shadow: nobody was alerted, there is nothing to review, and no picture is kept"
+    for words in (
+        ("alerts", "show", "vkb-5t9"),
+        ("alerts", "dismiss", "VKB-5T9", "--as", str(ida), "--reason", "no"),
+        ("alerts", "picture", "VKB-5T9", "--out", str(tmp_path)),
+    ):
+        assert said in await terminal.refused(*words)
 
 
 async def test_what_is_wrong_is_named(desk: Desk, terminal: Terminal, tmp_path: Path) -> None:
