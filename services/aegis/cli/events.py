@@ -51,9 +51,11 @@ class Event:
 
 
 def clock(seconds: float) -> str:
-    """Give the local time of day."""
+    """Give the local time of day, after its date where that is not today's."""
     try:
-        return time.strftime("%H:%M:%S", time.localtime(seconds))
+        then = time.localtime(seconds)
+        today = then[:3] == time.localtime()[:3]
+        return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
     except (OverflowError, ValueError, OSError):  # no time at all; the rest of the line still counts
         return "--:--:--"
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import pytest
 
@@ -134,3 +135,12 @@ def test_a_correction_says_whether_anybody_had_been_told(told: int | None, words
     update = dataclasses.replace(UPDATE, state=AlertState.CORRECTED, told=told)
     event = parse(cloudevents.dump(Change(id="e", type=reviews.CORRECTED, update=update).event()))
     assert event.line() == f"{clock(AT)} K7Q-2MX corrected: {words}"
+
+
+def test_a_time_has_its_date_unless_it_is_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clock(AT) == time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(AT))
+    now = time.localtime(AT)
+    taken = time.localtime
+    monkeypatch.setattr(time, "localtime", lambda seconds=None: now if seconds is None else taken(seconds))
+    assert clock(AT) == time.strftime("%H:%M:%S", now)
+    assert clock(float("inf")) == "--:--:--"
