@@ -3,6 +3,7 @@
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from aegis.cli.errors import CommandError
 from aegis.cli.evaluation import photos
-from aegis.cli.evaluation.photos import Listed
+from aegis.cli.evaluation.photos import Listed, Photo
 from aegis.cli.models import ensure_models
 from aegis.contracts.messages import MAX_COHORT
 from aegis.runtime.progress import progress_bar
@@ -18,6 +19,8 @@ from aegis.vision.normalisation import MIN_PEOPLE
 
 TRIES = 3
 """So many photos of a person are looked at for one that can be used."""
+NAMED = 10
+"""So many of the photos that cannot be used are named."""
 SEED = 1
 """Of a folder with too many people the same ones are taken each time."""
 
@@ -37,20 +40,30 @@ def embed(folder: Path) -> tuple[str, NDArray[np.float32]]:
         people = random.Random(SEED).sample(people, MAX_COHORT)  # noqa: S311 - nobody gains by guessing it
     progress = progress_bar(sys.stderr, lambda count: f"{count} photos")
     found: dict[str, NDArray[np.float32]] = {}
-    refused: Counter[str] = Counter()
+    refused: list[Photo] = []
     for photo_of_each in range(TRIES):
         left = [of[photo_of_each] for of in people if of[0].person not in found and len(of) > photo_of_each]
         if not left:
             break
         done = photos.extract(left, extractor, f"embedding a photo of each of {len(left)} people", progress)
-        refused.update(photo.refusal for photo in done if photo.template is None)
+        refused += [photo for photo in done if photo.template is None]
         found |= photos.templates(done)
-    if refused:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
-        print(f"note: {refused.total()} photos cannot be used: {reasons}", file=sys.stderr)
+    for line in unused(refused):
+        print(line, file=sys.stderr)
     if len(found) < MIN_PEOPLE:
         raise CommandError(f"a cohort needs at least {MIN_PEOPLE} people, not {len(found)}; give more photos")
     return extractor.card.template_version, np.stack(list(found.values()))
+
+
+def unused(refused: Sequence[Photo]) -> list[str]:
+    """Say how many photos cannot be used and why, and which: at most ``NAMED`` of them."""
+    if not refused:
+        return []
+    reasons = Counter(photo.refusal for photo in refused).most_common()
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons)
+    lines = [f"note: {len(refused)} photo{'s' * (len(refused) != 1)} cannot be used: {why}"]
+    lines += [f"  {photo.listed.path}: {photo.refusal}" for photo in refused[:NAMED]]
+    return lines + [f"  and {len(refused) - NAMED} more"] * (len(refused) > NAMED)
 
 
 def _by_person(listed: list[Listed]) -> list[list[Listed]]:
