@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aegis.cli.errors import CommandError
 from aegis.cli.evaluation import photos
 from aegis.cli.evaluation.photos import Listed, Photo
+from aegis.cli.evaluation.words import NAMED
 from aegis.cli.models import ensure_models
 from aegis.contracts.messages import MAX_COHORT
 from aegis.runtime.progress import progress_bar
@@ -19,8 +20,6 @@ from aegis.vision.normalisation import MIN_PEOPLE
 
 TRIES = 3
 """So many photos of a person are looked at for one that can be used."""
-NAMED = 10
-"""So many of the photos that cannot be used are named."""
 SEED = 1
 """Of a folder with too many people the same ones are taken each time."""
 

@@ -30,19 +30,15 @@ class Pace:
         self._last = 0.0
         self._ahead: float | None = None  # the wall's clock, of the stream's
 
-    def due(self, when: float) -> bool:
-        """Tell whether a frame at ``when`` seconds, on the stream's own clock, would be taken."""
-        # Time stamps are rounded; without slack every other frame that is due would come a hair too early.
-        return self._due is None or when < self._last or when >= self._due - _SLACK * self._interval
-
     def take(self, when: float, came: float | None = None) -> bool:
         """Tell whether to take the frame at ``when`` seconds on the stream's own clock, which may jump.
 
         ``came`` is when it did by the wall clock.
         """
-        due = self.due(when)
         if self._due is None or when < self._last:
             self._due, self._ahead = when, None
+        # Time stamps are rounded; without slack every other frame that is due would come a hair too early.
+        due = when >= self._due - _SLACK * self._interval
         self._last = when
         if due:
             late = when - self._due

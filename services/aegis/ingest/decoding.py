@@ -4,12 +4,10 @@ While nothing moves, only keyframes are decoded, where packets tell; the packets
 soon as they grow, decoding goes on from that keyframe, so that nothing of an arriving person is lost.
 """
 
-import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -19,7 +17,7 @@ from aegis.ingest import core
 from aegis.ingest.gate import PacketGate
 from aegis.ingest.grey import small_of
 from aegis.ingest.packets import Arrivals, Group, Packet
-from aegis.ingest.sparing import Sparing
+from aegis.ingest.sparing import Sparing, pictures
 from aegis.vision.motion import Motion, changed
 
 BEAT_SECONDS = 5.0
@@ -227,11 +225,9 @@ class Decoder:
         self._since_look, self._before_look = [packet.size for packet in self._group.packets[2:][-1:]], []
 
     def _decode(self, packet: "Packet | None") -> Iterator[VideoFrame]:
-        # A damaged packet costs its picture; what comes after can be whole again.
-        with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):
-            for frame in self._sparing.codec.decode(packet):
-                self.decoded += 1
-                yield frame
+        for frame in pictures(self._sparing.codec, packet):
+            self.decoded += 1
+            yield frame
 
     def _due(self, frame: VideoFrame) -> bool:
         return (frame.pts or 0) >= self._unseen and self._pace.take(self._times.when(frame), self._times.taken(frame))

@@ -35,7 +35,7 @@ class Sparing:
     def __init__(self, codec: VideoCodecContext, rate: float) -> None:
         self.on = False
         """Whether B pictures are left out."""
-        self.codec: VideoCodecContext | Decoder = codec
+        self.codec: VideoCodecContext | _Decoder = codec
         """What decodes now."""
         self._exact = codec
         self._rate = rate
@@ -61,7 +61,7 @@ class Sparing:
     def change(self) -> None:
         """Go on with the other decoder, from a keyframe on."""
         self.on = not self.on
-        self.codec = Decoder(self._exact, fewer=True) if self.on else self._exact
+        self.codec = _Decoder(self._exact, fewer=True) if self.on else self._exact
         self.codec.flush_buffers()
         self.try_anew()
 
@@ -99,21 +99,21 @@ class Sparing:
 
     def _stand_alone(self, group: Sequence[Packet]) -> bool:
         """Tell whether without the B pictures the others are the same and come at once."""
-        every, fewer = Decoder(self._exact, fewer=False), Decoder(self._exact, fewer=True)
+        every, fewer = _Decoder(self._exact, fewer=False), _Decoder(self._exact, fewer=True)
         waiting: dict[int, NDArray[np.uint8]] = {}
         for packet in (*group, None):
-            for frame in fewer.decode(packet) if packet else ():
+            for frame in pictures(fewer, packet) if packet else ():
                 if packet and frame.pts != packet.pts:
                     return False
                 waiting[frame.pts or 0] = luma(frame)
-            for frame in every.decode(packet):
+            for frame in pictures(every, packet):
                 other = waiting.pop(frame.pts or 0, None)
                 if other is not None and not np.array_equal(luma(frame), other):
                     return False
         return not waiting
 
 
-class Decoder:
+class _Decoder:
     """A decoder of the same stream as another one; ``fewer`` leaves B pictures out."""
 
     def __init__(self, exact: VideoCodecContext, *, fewer: bool) -> None:
@@ -131,13 +131,20 @@ class Decoder:
             data: Packet = av.packet.Packet(unordered(bytes(packet)))  # type: ignore[assignment]
             data.pts, data.dts, data.time_base = packet.pts, packet.dts, packet.time_base
             packet = data
-        # A damaged packet costs its picture; what comes after can be whole again.
-        with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):
-            yield from self._codec.decode(packet)
+        yield from self._codec.decode(packet)
 
     def flush_buffers(self) -> None:
         """Forget what is held back; decoding begins again with a keyframe."""
         self._codec.flush_buffers()
+
+
+def pictures(codec: VideoCodecContext | _Decoder, packet: "Packet | None") -> Iterator[VideoFrame]:
+    """Give the pictures that a packet completes, or, for None, those that are held back.
+
+    A damaged packet costs its picture; what comes after can be whole again.
+    """
+    with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):
+        yield from codec.decode(packet)
 
 
 def _enough(times: Sequence[float], rate: float) -> bool:

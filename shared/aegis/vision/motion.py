@@ -56,16 +56,12 @@ class Motion:
         self._looked: NDArray[np.float32] | None = None
         self._moved_at = float("-inf")
 
-    def differs(self, small: NDArray[np.float32]) -> bool:
-        """Tell whether a small picture differs from the one last looked at."""
-        return changed(self._looked, small)
-
     def look(self, small: NDArray[np.float32], when: float) -> tuple[bool, bool]:
         """Say of a small picture at ``when`` seconds whether to look at it, and whether anything moved.
 
         A picture that is to be looked at becomes what later ones are compared with.
         """
-        moved = self.differs(small)
+        moved = changed(self._looked, small)
         if moved:
             self._moved_at = when
         lingers = 0 <= when - self._moved_at <= LINGER_SECONDS

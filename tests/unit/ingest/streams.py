@@ -157,6 +157,16 @@ def play(
     return played
 
 
+def assert_decoded_in_full(stream: bytes) -> None:
+    """See that the pictures of all looks are those that full decoding gives."""
+    with av.open(io.BytesIO(stream), "r") as container:
+        whole = {
+            round((frame.time or 0.0) * FPS): frame.to_ndarray(format="gray") for frame in container.decode(video=0)
+        }
+    for look in play(stream).looks:
+        assert np.array_equal(look.grey, whole[round(look.at * FPS)]), look.at
+
+
 def due(stream: bytes, rate: float = RATE) -> int:
     """Give how many looks are due when all is decoded."""
     pace = core.Pace(rate)

@@ -1,6 +1,5 @@
 """The decoder on real streams of known truth: nobody who comes is missed, and what stands still costs little."""
 
-import io
 import itertools
 from collections.abc import Callable
 
@@ -48,12 +47,7 @@ def test_whoever_comes_is_looked_at_from_the_first_picture_on(kind: str, visited
 
 
 def test_the_pictures_are_those_that_full_decoding_gives(visited: bytes) -> None:
-    with av.open(io.BytesIO(visited), "r") as container:
-        whole = {
-            round((frame.time or 0.0) * FPS): frame.to_ndarray(format="gray") for frame in container.decode(video=0)
-        }
-    for look in play(visited).looks:
-        assert np.array_equal(look.grey, whole[round(look.at * FPS)]), look.at
+    streams.assert_decoded_in_full(visited)
 
 
 def test_times_go_on_and_are_never_in_the_future(visited: bytes) -> None:
