@@ -3,6 +3,9 @@
 Both see the same 720p clips of four cameras, five looks a second; Aegis at the pace of real time with all its processes
 and the bus counted, the script as fast as it can. Every visit that the script finds must be found.
 
+They run side by side, the script over and over and with what Aegis leaves: a second of CPU is worth more or less by the
+minute on a machine that is shared with others, and a third less where it is mostly idle and its clock goes down.
+
     python benchmarks/pipeline_bench.py [--scene busy --scene hallway --scene constant-rate] [--seconds 120]
 """
 
@@ -10,6 +13,7 @@ import argparse
 import asyncio
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -82,13 +86,21 @@ def portraits(folder: Path) -> dict[str, Path]:
     return found
 
 
-def rival(people: dict[str, Path], clips: list[Path]) -> dict[str, Any]:
-    """Run the script on every clip."""
+async def rival(people: dict[str, Path], clips: list[Path], ended: asyncio.Event) -> list[dict[str, Any]]:
+    """Run the script on every clip, again and again until Aegis has ended too; give what each run said."""
     script = lab.data().parent / "bench" / "opencv_watchlist.py"
     listed = [word for name, photo in people.items() for word in ("--watchlist", f"{name}={photo}")]
     command = [sys.executable, str(script), "--models", str(models_dir()), *listed, *map(str, clips)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return dict(json.loads(done.stdout))
+    runs = []
+    while not (runs and ended.is_set()):
+        process = await asyncio.create_subprocess_exec(
+            "nice", "-n", "19", *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        said, _ = await process.communicate()
+        if process.returncode:
+            sys.exit(f"{script} ended with {process.returncode}")
+        runs.append(json.loads(said))
+    return runs
 
 
 async def ours(
@@ -157,10 +169,14 @@ async def scene(name: str, seconds: float, people: dict[str, Path], folder: Path
     options, least = SCENES[name]
     drawn = lab.clips(name, [*options, "--seconds", f"{seconds:g}", "--cameras", str(CAMERAS)])
     clips = sorted(drawn.glob("cam-*.mp4"))
-    theirs = rival(people, clips)
-    spent, witness, status = await ours(people, clips, folder / name)
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running_rival = group.create_task(rival(people, clips, ended))
+        spent, witness, status = await ours(people, clips, folder / name)
+        ended.set()
+    theirs = running_rival.result()
     truth = json.loads((drawn / "truth.json").read_text())
-    visits, hit, got, lost = missed(truth, theirs["alerts"], witness)
+    visits, hit, got, lost = missed(truth, theirs[0]["alerts"], witness)
     video = seconds * len(clips)
     print(
         f"{name}: {got} of {visits} visits found, {hit} by the script; only by the script: {', '.join(lost) or 'none'}"
@@ -168,8 +184,9 @@ async def scene(name: str, seconds: float, people: dict[str, Path], folder: Path
     print(f"  {status['counts']}")
     total = sum(spent.values())
     shares = ", ".join(f"{process} {seconds:.1f}" for process, seconds in spent.items())
-    print(f"  {total:.1f} s of CPU for {video:.0f} s of video ({shares}); the script {theirs['cpu_s']:.1f} s")
-    figure, their_figure = video / total, theirs["camera_seconds_per_cpu_second"]
+    spent_by_them = [run["cpu_s"] for run in theirs]
+    print(f"  {total:.1f} s of CPU for {video:.0f} s of video ({shares}); the script {spent_by_them}")
+    figure, their_figure = video / total, statistics.mean(run["camera_seconds_per_cpu_second"] for run in theirs)
     return [
         (f"{name}: camera-seconds a CPU-second", figure / their_figure, "x", least, True),
         (f"{name}: visits that only the script found", len(lost), "", 0, False),

@@ -1,5 +1,6 @@
 """Finding faces in a JPEG with YuNet, and the picture behind an alert with every other face hidden. Blocking."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,9 @@ from aegis.vision.alignment import SIDE
 from aegis.vision.faces import Face
 from aegis.vision.pictures import Picture, Planar, read_picture
 from aegis.vision.redact import redact
+from aegis.vision.searching import Part
+
+Where = Callable[[NDArray[np.uint8], float], Part]
 
 BLUR_WIDTH = 1280
 FRAME_QUALITY = 85
@@ -26,12 +30,21 @@ class Finder:
     def __init__(self, models: Path, provider: str, width: int) -> None:
         self.model: Model = open_model(load_cards()[DETECTOR], models, provider=provider)
         self._width = width
+        # A graphics card's libraries prepare every new size for as long as many searches take.
+        self._parts = self.model.provider != "cuda"
 
-    def find(self, picture: Picture) -> list[Face]:
-        """Find the faces of a picture, the most certain first, in its own pixels."""
+    def find(self, picture: Picture, where: Where | None = None) -> list[Face]:
+        """Find the faces of a picture, the most certain first, in its own pixels.
+
+        ``where`` is asked which part of the picture as it is searched is worth it, with how many times smaller that is.
+        """
         small = picture.at_most(self._width)
         factor = picture.shape[1] / small.shape[1]
-        return [face.scaled(factor) for face in self._search(small, self._width, TRACKED)]
+        left, top, right, bottom = where(small, factor) if where and self._parts else (0, 0, *small.shape[1::-1])
+        if left == right or top == bottom:
+            return []
+        faces = self._search(small[top:bottom, left:right], self._width, TRACKED)
+        return [face.shifted(left, top).scaled(factor) for face in faces]
 
     def picture(self, kept: Kept) -> LookFound:
         """Give the probe and its frame with every other face hidden, also such as are too faint to be tracked."""

@@ -10,6 +10,7 @@ is armed.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -207,7 +208,7 @@ class Detect:
         picture = self._picture_of(frame)
         if picture is None:
             return None
-        faces = self._finder.find(picture)
+        faces = self._finder.find(picture, functools.partial(looks.part, frame.captured_at))
         metrics.FACES.labels(frame.camera).inc(len(faces))
         return looks.see(frame, picture, faces)
 

@@ -39,6 +39,12 @@ class Face:  # eq=False: two arrays have no single truth value, so a face equals
             score=self.score,
         )
 
+    def shifted(self, right: int, down: int) -> "Face":
+        """Give this face in pixels of an image of which the one that it was found in is a part that begins there."""
+        x, y, width, height = self.box
+        landmarks = self.landmarks + np.array([right, down], np.float32)
+        return Face(box=(x + right, y + down, width, height), landmarks=landmarks, score=self.score)
+
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes, 0 to 1."""

@@ -30,16 +30,28 @@ def shrink(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
     return small.astype(np.float32)
 
 
+def moved(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Mark the cells in which two small pictures differ by more than noise; None if the whole picture does."""
+    if before.shape != now.shape:
+        return None
+    difference = now - before
+    # Light that changed a little must not hide who came with it.
+    light = _median(difference)
+    rest = np.abs(difference - np.float32(light))
+    least = max(LEAST_CHANGE, NOISE_FACTOR * _median(rest))
+    return None if abs(light) > GLOBAL_CHANGE else np.asarray(rest > least)
+
+
+def _median(cells: NDArray[np.float32]) -> float:
+    """Give the median of a sixteenth of the cells, which is that of all."""
+    some = cells[::4, ::4].ravel()
+    return float(np.partition(some, len(some) // 2)[len(some) // 2])
+
+
 def changed(before: NDArray[np.float32] | None, now: NDArray[np.float32]) -> bool:
     """Tell whether two small pictures differ by more than noise; True where there was none before."""
-    if before is None or before.shape != now.shape:
-        return True
-    difference = now - before
-    # Light that changed a little must not hide who came with it. A quarter of the cells has the same median.
-    light = float(np.median(difference[::2, ::2]))
-    rest = np.abs(difference - np.float32(light))
-    least = max(LEAST_CHANGE, NOISE_FACTOR * float(np.median(rest[::2, ::2])))
-    return abs(light) > GLOBAL_CHANGE or int(np.count_nonzero(rest > least)) >= LEAST_CELLS
+    cells = None if before is None else moved(before, now)
+    return cells is None or int(np.count_nonzero(cells)) >= LEAST_CELLS
 
 
 class Motion:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aegis.vision.faces import Face
+from aegis.vision.faces import Box, Face
 
 MEASUREMENT = 0.1
 """Standard deviation of a detected centre, in face sizes; hands before the face and turning heads move the box."""
@@ -85,6 +85,12 @@ class Tracker:
     def ended(self) -> list[int]:
         """Ids that the latest ``update`` or ``expire`` dropped."""
         return list(self._ended)
+
+    def expected(self, now: float) -> list[Box]:
+        """Give where each face that is followed should be at ``now``, as a square of its size."""
+        places = [track.predict(now)[0] for track in self._tracks]
+        sides = [float(np.exp(size)) for *_, size in places]
+        return [(x - side / 2, y - side / 2, side, side) for (x, y, _), side in zip(places, sides, strict=True)]
 
     def update(self, faces: Sequence[Face], now: float) -> list[int]:
         """Take all faces of one look at ``now``; give the track id of each, in the same order."""

@@ -1,5 +1,6 @@
 """What gating costs in looks at faces: a video through the product's decoder, detector and tracker, gated and whole."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from aegis.ingest.decoding import Decoder
 from aegis.ingest.packets import Packet
 from aegis.vision.faces import Box, Face
 from aegis.vision.pictures import Coloured
+from aegis.vision.searching import Part
 from aegis.vision.tracking import Tracker
 
 RATE = 5.0
@@ -62,6 +64,8 @@ class Compared:
     """Of them, those that gating shows not once."""
     due: int
     looked: int
+    searched: float
+    """Which share of the pictures that are looked at is searched."""
     packets: int
     decoded: int
     telling: float
@@ -84,6 +88,12 @@ class _Run:
         self.views: dict[int, list[tuple[float, Box]]] = defaultdict(list)
         self.sent: dict[int, list[tuple[float, float, Box]]] = defaultdict(list)
         self._tracker = Tracker()
+        self.searched: list[float] = []
+
+    def part(self, now: float, image: NDArray[np.uint8], factor: float) -> Part:
+        left, top, right, bottom = part = self.looks.part(now, image, factor)
+        self.searched.append((right - left) * (bottom - top) / (image.shape[0] * image.shape[1]))
+        return part
 
     def see(self, image: NDArray[np.uint8], faces: Sequence[Face], at: float, given: float) -> None:
         # Another tracker that is given the same gives the same identities.
@@ -119,7 +129,7 @@ def compare(video: Path, finder: Finder) -> Compared:
                 if other:
                     between.see(image, faces, at, now)
                 if given is not None:
-                    gated.see(image, faces, at, given)
+                    gated.see(image, finder.find(Coloured(image), functools.partial(gated.part, at)), at, given)
     if left:
         message = f"looks at pictures that full decoding does not give: {sorted(left)}"
         raise AssertionError(message)
@@ -133,7 +143,7 @@ def compare(video: Path, finder: Finder) -> Compared:
             delays.append(None if given is None else max(0.0, given - max(first, otherwise)))
     tracks = [views for views in whole.views.values() if len(views) >= LONG and _shown(views, between)]
     unseen = sum(not _shown(views, gated) for views in tracks)
-    return Compared(found, delays, len(tracks), unseen, due, len(taken), **figures)
+    return Compared(found, delays, len(tracks), unseen, due, len(taken), float(np.mean(gated.searched)), **figures)
 
 
 def _gate(video: Path) -> tuple[dict[float, float], Figures]:

@@ -18,16 +18,26 @@ T0 = 1000.0
 
 
 class View:
-    """One real frame with one face, seen again and again, as well or as badly as a test wants."""
+    """One real frame with one face, seen again and again, as well or as badly as a test wants.
+
+    The light falls on it from another side every 0.2 s: a face that keeps still in one light is sent less often.
+    """
 
     def __init__(self, image: Image, face: Face) -> None:
         self.image, self.face = image, face
         self.looks = CameraLooks()
+        left, _, width, _ = face.box
+        light = 1.15 - 0.3 * (np.arange(image.shape[1]) - left) / width
+        self._lit = np.clip(image * np.clip(light, 0.3, 1.7)[:, None], 0, 255).astype(np.uint8)
+
+    def lit(self, after: float) -> Image:
+        return self._lit if round(after * 10) // 2 % 2 else self.image
 
     def see(self, after: float, confidence: float = 0.86) -> list[Look]:
         """Show it ``after`` seconds; the detector's ``confidence`` makes its quality."""
-        frame = captured(self.image, T0 + after)
-        return list(self.looks.see(frame, Coloured(self.image), [replace(self.face, score=confidence)]).looks)
+        image = self.lit(after)
+        frame = captured(image, T0 + after)
+        return list(self.looks.see(frame, Coloured(image), [replace(self.face, score=confidence)]).looks)
 
     def see_nobody(self, after: float) -> list[Look]:
         return list(self.looks.see(captured(self.image, T0 + after), Coloured(self.image), []).looks)
@@ -58,6 +68,14 @@ def test_a_few_more_are_gathered_and_then_only_a_better_one_goes(view: View) -> 
     (better,) = view.see(1.3, confidence=0.93)
     assert (better.look, better.captured_at) == (5, T0 + 1.3)
     assert better.quality > 1.1 * sent[0][1].quality
+
+
+def test_a_face_that_keeps_still_is_sent_less_often_and_twice_within_a_second(view: View) -> None:
+    sent = []
+    for n in range(12):
+        frame = captured(view.image, T0 + n / 10)
+        sent += [look.look for look in view.looks.see(frame, Coloured(view.image), [view.face]).looks]
+        assert len(sent) == 1 + (n >= 5) + (n >= 10)
 
 
 def test_after_a_silent_second_the_best_view_since_goes_and_then_the_best_look_again_too(view: View) -> None:

@@ -25,6 +25,13 @@ def test_a_second_of_equal_looks_gives_four_well_apart() -> None:
     assert sent([(0.5, k / 2) for k in range(20)]) == [0.0, 0.5, 1.0]
 
 
+def test_looks_that_are_alike_need_longer_and_a_better_one_does_not() -> None:
+    choice = BestShot()
+    taken = [k / 5 for k in range(8) if choice.offer(0.5, True, k / 5, alike=True)]
+    assert taken == [0.0, 0.6]
+    assert choice.offer(0.6, True, 1.6, alike=True)
+
+
 def test_later_only_a_clearly_better_look_goes() -> None:
     choice = BestShot()
     for k in range(6):
