@@ -38,7 +38,9 @@ def triggers(service: str, kind: str) -> list[Manifest]:
     return [trigger for trigger in keda(service)["triggers"] if trigger["type"] == kind]
 
 
-QUERIES = {service: trigger["metadata"]["query"] for service in SCALED for trigger in triggers(service, "prometheus")}
+QUERIES = {
+    service: trigger["metadata"]["query"] for service in sorted(SCALED) for trigger in triggers(service, "prometheus")
+}
 
 
 def bounds(component: str) -> dict[str, tuple[int, int]]:

@@ -88,7 +88,7 @@ def test_both_variants_run_models_with_the_same_release() -> None:
     assert usual == cuda
 
 
-@pytest.mark.parametrize("path", [FILE, *REQUIREMENTS.iterdir()], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [FILE, *sorted(REQUIREMENTS.iterdir())], ids=lambda path: path.name)
 def test_no_address_of_an_index_is_kept(path: Path) -> None:
     assert "://" not in path.read_text()
     assert "--index-url" not in path.read_text()

@@ -35,7 +35,9 @@ def test_what_is_no_signature_is_none(signature: bytes) -> None:
     assert not person_keys.verify(KEY.public, b"data", signature)
 
 
-@pytest.mark.parametrize("seed", [b"", b"no seed", b"\xff\xd8", b"SU", KEY.public.encode(), b"A" * 58])
+@pytest.mark.parametrize(
+    "seed", [b"", b"no seed", b"\xff\xd8", b"SU", pytest.param(KEY.public.encode(), id="public"), b"A" * 58]
+)
 def test_what_is_no_seed_is_refused(seed: bytes) -> None:
     with pytest.raises(PersonKeyError):
         PersonKey(seed)
