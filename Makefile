@@ -7,6 +7,10 @@ INSTALLED := $(VENV)/.installed
 LOCKS := requirements/build.lock requirements/all.lock
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
+# Tests of what computes, or waits for nobody outside of its test: they share the cores. All others run processes on
+# clocks that run too, and have the machine to themselves.
+SHARED := tests/unit tests/wire tests/deploy
+
 # The image: what it stands on, cpu or cuda, its name, and what builds it.
 BASE ?= python:3.13-slim
 VARIANT ?= cpu
@@ -24,7 +28,9 @@ run: setup  ## the demonstration: a drill on this machine; WHIP=ADDRESS:8480 let
 	$(BIN)/aegis demo --state var/demo $(if $(WHIP),--whip $(WHIP))
 
 test: setup tools check  ## every check and every test
-	$(BIN)/pytest
+	@failed=0; \
+	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal $(SHARED) || failed=$$?; \
+	$(BIN)/pytest $(addprefix --ignore=,$(SHARED)) && exit $$failed
 
 soak: setup tools  ## a thousand alerts through every channel while notify and the bus are killed
 	AEGIS_STORM_ALERTS=1000 $(BIN)/pytest --timeout 0 --log-cli-level WARNING tests/integration/notify/test_storm.py

@@ -27,8 +27,13 @@ HEADLESS = r"nats-(\d)\.nats-headless\.aegis\.svc\.cluster\.local:6222"
 
 
 def _free_ports() -> Iterator[int]:
-    """Find ports that no server has, and that no outgoing connection is given: the servers make many."""
-    for port in random.sample(range(20_000, 32_000), 200):
+    """Find ports that no server has, and that no outgoing connection is given: the servers make many.
+
+    Each worker of a parallel run has ports of its own, as a server that is restarted leaves its port for a moment.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(20_000 + worker, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    for port in random.sample(ports, len(ports)):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((bus_server.HOST, port))
             yield port
