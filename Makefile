@@ -9,7 +9,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 
 # Tests of what computes, or waits for nobody outside of its test: they share the cores. All others run processes on
 # clocks that run too, and have the machine to themselves.
-SHARED := tests/unit tests/wire tests/deploy
+SHARED := tests/unit tests/wire tests/deploy tests/integration/evaluation tests/integration/ingest/test_gating.py
 
 # The image: what it stands on, cpu or cuda, its name, and what builds it.
 BASE ?= python:3.13-slim
