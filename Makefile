@@ -8,8 +8,10 @@ LOCKS := requirements/build.lock requirements/all.lock
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 # Tests of what computes, or waits for nobody outside of its test: they share the cores. All others run processes on
-# clocks that run too, and have the machine to themselves.
-SHARED := tests/unit tests/wire tests/deploy tests/integration/evaluation tests/integration/ingest/test_gating.py
+# clocks that run too, as those of deploy do that start a cluster of bus servers, and have the machine to themselves.
+CLUSTERED := $(shell grep --files-with-matches bus_cluster tests/deploy/test_*.py)
+SHARED := tests/unit tests/wire $(filter-out $(CLUSTERED),$(wildcard tests/deploy/test_*.py)) \
+	tests/integration/evaluation tests/integration/ingest/test_gating.py
 
 # The image: what it stands on, cpu or cuda, its name, and what builds it.
 BASE ?= python:3.13-slim

@@ -94,7 +94,7 @@ async def test_a_client_whose_server_died_goes_on_at_another(cluster: BusCluster
     async with client(cluster, 1, *lasting) as process:
         await says(process, "SUBACK")
         async with Bus.connect(cluster.config("match", 1), "test-match") as match:
-            await match.client.jetstream().publish(subjects.alert("site", "barred", "x"), b'{"raised": true}')
+            await match.store(subjects.alert("site", "barred", "x"), b'{"raised": true}')
         assert await says(process, "raised") == '{"raised": true}\n'
 
 

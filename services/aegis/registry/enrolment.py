@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aegis.runtime.enrolment import Extractor, Portrait, read_photo
+from aegis.runtime.enrolment import Extractor, Portrait, merged, read_photo, views
 from aegis.runtime.faces import SUSPECTED
 from aegis.vision.faces import Face
 from aegis.vision.redact import redact
@@ -40,7 +40,7 @@ class Enroller(Extractor):
         portrait = self.portrait(image, photo)
         hidden = redact(image, portrait.face.box, portrait.others)
         return Enrolled(
-            vector=self.embed([portrait.chip])[0],
+            vector=merged(self.embed(views(portrait.chip))),
             photo_jpeg=self._crop(hidden, portrait.face),
             warning=_warning(portrait, photo),
         )

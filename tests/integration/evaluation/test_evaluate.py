@@ -201,8 +201,9 @@ def test_a_terminal_gets_a_bar_and_ctrl_c_leaves_no_report(lfw: Path, models_dir
     aegis = shutil.which("aegis", path=str(Path(sys.executable).parent))
     assert aegis
     out = tmp_path / "out"
+    # Whoever runs tests in the background has them ignore Ctrl-C, and what they start too.
     process = subprocess.Popen(
-        [aegis, "evaluate", str(lfw), "--out", str(out)],
+        ["env", "--default-signal=INT", aegis, "evaluate", str(lfw), "--out", str(out)],
         stderr=terminal,
         stdout=subprocess.PIPE,
         env=os.environ | {"AEGIS_MODELS_DIR": str(models_dir)},

@@ -56,6 +56,15 @@ def test_a_template_is_a_unit_vector_that_knows_its_person(
     assert cosine(template, enroller.enrol(png(somebody_else), "c.png")) < 0.3
 
 
+def test_a_template_is_as_like_the_mirror_image_as_the_photo(
+    enroller: Enroller, template: Enrolled, photo: Image
+) -> None:
+    chip = enroller.portrait(photo, "a.png").chip
+    one, mirrored = enroller.embed([chip, chip[:, ::-1]])
+    assert template.vector @ one == pytest.approx(template.vector @ mirrored, abs=1e-5)
+    assert template.vector @ one > one @ mirrored
+
+
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), b"%PDF-1.4"])
 def test_what_is_no_picture_is_refused_by_name(enroller: Enroller, data: bytes) -> None:
     with pytest.raises(EnrolmentError, match=r"^me\.jpg: cannot be read as a picture"):

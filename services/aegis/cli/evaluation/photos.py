@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aegis.cli.errors import CommandError
 from aegis.cli.state import models_dir
-from aegis.runtime.enrolment import EnrolmentError, Extractor, read_photo
+from aegis.runtime.enrolment import EnrolmentError, Extractor, merged, read_photo, views
 from aegis.runtime.faces import FRAME_WIDTH, TRACKED
 from aegis.runtime.inference import MAX_EMBED_BATCH
 from aegis.runtime.models import ModelError
@@ -191,17 +191,18 @@ def _extracted(photo: Listed, extractor: Extractor) -> Photo:
     except (EnrolmentError, OSError):
         return Photo(listed=photo, refusal="no picture")
     chips, weights, flaws = _usable(image, extractor)
-    refusal, enrolled = "", None
+    refusal = ""
+    enrolled: tuple[NDArray[np.uint8], ...] = ()
     try:
-        enrolled = extractor.portrait(image, name).chip
+        enrolled = views(extractor.portrait(image, name).chip)
     except EnrolmentError as error:
         refusal = error.reason
     # The face to enrol is usually one of those in the frame, to the pixel.
-    distinct = {chip.tobytes(): chip for chip in (*chips, *(() if enrolled is None else (enrolled,)))}
+    distinct = {chip.tobytes(): chip for chip in (*chips, *enrolled)}
     vectors = dict(zip(distinct, _embed(list(distinct.values()), extractor), strict=True))
     return Photo(
         listed=photo,
-        template=None if enrolled is None else vectors[enrolled.tobytes()],
+        template=merged(np.stack([vectors[view.tobytes()] for view in enrolled])) if enrolled else None,
         refusal=refusal,
         looks=tuple(
             Look(vector=vectors[chip.tobytes()], weight=weight) for chip, weight in zip(chips, weights, strict=True)
