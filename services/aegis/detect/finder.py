@@ -16,7 +16,7 @@ from aegis.vision.alignment import SIDE
 from aegis.vision.faces import Face
 from aegis.vision.pictures import Picture, Planar, read_picture
 from aegis.vision.redact import redact
-from aegis.vision.searching import Part
+from aegis.vision.searching import Part, area
 
 Where = Callable[[NDArray[np.uint8], float], Part]
 
@@ -40,9 +40,10 @@ class Finder:
         """
         small = picture.at_most(self._width)
         factor = picture.shape[1] / small.shape[1]
-        left, top, right, bottom = where(small, factor) if where and self._parts else (0, 0, *small.shape[1::-1])
-        if left == right or top == bottom:
+        part = where(small, factor) if where and self._parts else (0, 0, small.shape[1], small.shape[0])
+        if not area(part):
             return []
+        left, top, right, bottom = part
         faces = self._search(small[top:bottom, left:right], self._width, TRACKED)
         return [face.shifted(left, top).scaled(factor) for face in faces]
 

@@ -44,7 +44,7 @@ class Searching:
         if self._seen is not None and cells is not None and 0 <= now - self._whole_at < WHOLE_SECONDS:
             scale = columns / small.shape[1], rows / small.shape[0]
             part = _around(_boxes(cells, scale) + [_widened(face) for face in faces], columns, rows)
-            if _area(part) <= WORTH * columns * rows:
+            if area(part) <= WORTH * columns * rows:
                 # Compared with what was searched and not with the last picture: what changes slowly adds up.
                 left, top, right, bottom = _inner(part, scale)
                 self._seen[top:bottom, left:right] = small[top:bottom, left:right]
@@ -86,6 +86,7 @@ def _inner(part: Part, scale: tuple[float, float]) -> Part:
     return int(np.ceil(left / wide)), int(np.ceil(top / high)), int(right / wide), int(bottom / high)
 
 
-def _area(part: Part) -> int:
+def area(part: Part) -> int:
+    """Give the pixels of a part; 0 if it is empty."""
     left, top, right, bottom = part
     return (right - left) * (bottom - top)

@@ -19,7 +19,7 @@ from aegis.ingest.decoding import Decoder
 from aegis.ingest.packets import Packet
 from aegis.vision.faces import Box, Face
 from aegis.vision.pictures import Coloured
-from aegis.vision.searching import Part
+from aegis.vision.searching import Part, area
 from aegis.vision.tracking import Tracker
 
 RATE = 5.0
@@ -91,8 +91,8 @@ class _Run:
         self.searched: list[float] = []
 
     def part(self, now: float, image: NDArray[np.uint8], factor: float) -> Part:
-        left, top, right, bottom = part = self.looks.part(now, image, factor)
-        self.searched.append((right - left) * (bottom - top) / (image.shape[0] * image.shape[1]))
+        part = self.looks.part(now, image, factor)
+        self.searched.append(area(part) / (image.shape[0] * image.shape[1]))
         return part
 
     def see(self, image: NDArray[np.uint8], faces: Sequence[Face], at: float, given: float) -> None:
