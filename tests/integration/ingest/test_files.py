@@ -34,7 +34,8 @@ async def test_a_clip_is_played_once_when_somebody_looks(system: System, clip: P
         assert len({frame.lease for frame in frames}) == 1
         for number, frame in enumerate(frames):
             assert frame.media_time is not None
-            assert abs(frame.media_time - 0.2 * number) < 0.04
+            # On its way to the common beat a look comes up to 0.04 s sooner or later, as a picture of 1/15 s has it.
+            assert -0.05 < frame.media_time - 0.2 * number < 0.04 + 1 / 15
             assert abs(frame.captured_at - frames[0].captured_at - frame.media_time) < 0.15
         assert [told.type.split(".")[2] for told in system.events["door"]] == ["online", "ended"]
         assert event.data["revision"] == revision
