@@ -29,6 +29,7 @@ async def test_three_servers_become_one_bus_and_one_may_leave_at_a_time(cluster:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         await cluster.passes(probe)
     async with Bus.connect(cluster.config("admin"), "test-admin") as admin:
+        assert not admin.alone
         await topology.declare(admin, replicas=cluster.size)
         stream = admin.client.jetstream()
         found = (await stream.stream_info(subjects.ALERTS)).cluster
@@ -97,6 +98,7 @@ async def test_a_single_server_declares_what_it_has_lost_at_every_start(tmp_path
             assert "each on 1 server" in await asyncio.to_thread(alone.declare, declare)
             await alone.passes("startupProbe")
             async with Bus.connect(alone.config("admin"), "test-admin") as admin:
+                assert admin.alone
                 for name in (subjects.FACES, subjects.ALERTS):
                     assert (await admin.client.jetstream().stream_info(name)).config.num_replicas == 1
             alone.kill(0)

@@ -97,6 +97,11 @@ class CameraLooks:
     def live(self) -> int:
         return len(self._tracks)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether something is remembered of somebody, which ends though no frame comes."""
+        return bool(self._tracks or self._kept)
+
     def part(self, now: float, image: NDArray[np.uint8], factor: float) -> Part:
         """Say which part of a frame, which was shrunk ``factor`` times to this image, is to be searched at ``now``."""
         faces = [(x / factor, y / factor, w / factor, h / factor) for x, y, w, h in self._tracker.expected(now)]
@@ -105,6 +110,7 @@ class CameraLooks:
     def see(self, frame: FrameCaptured, picture: Picture, faces: Sequence[Face]) -> Seen:
         """Take in a frame, its picture and the faces found in it."""
         now = frame.captured_at
+        self._searching.found(bool(faces))
         looks: list[Look] = []
         flaws: dict[str, int] = {}
         for identity, face in zip(self._tracker.update(faces, now), faces, strict=True):

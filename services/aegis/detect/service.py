@@ -137,8 +137,9 @@ class Detect:
                     tended = time.monotonic()
                 continue
             self._arrived.clear()
+            lingering = any(looks.lingers for _, _, looks in self._cameras.values())
             try:
-                async with asyncio.timeout(IDLE_SECONDS):
+                async with asyncio.timeout(IDLE_SECONDS if lingering else None):
                     await self._arrived.wait()
             except TimeoutError:
                 self._idle(time.time())

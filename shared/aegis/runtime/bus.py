@@ -38,7 +38,7 @@ __all__ = ["Bus", "BusConfig", "BusUnavailableError", "ConflictError", "Msg", "P
 
 log = logging.getLogger(__name__)
 
-PULL_SECONDS = 10.0
+PULL_SECONDS = 30.0
 """How long one pull request waits on the server."""
 CLOSE_SECONDS = 1.5
 SUBSCRIBE_SECONDS = 1.0
@@ -128,6 +128,12 @@ class Bus:
     @property
     def connected(self) -> bool:
         return self.client.is_connected
+
+    @property
+    def alone(self) -> bool:
+        """Whether all streams live in the very server that one is connected to: one without a cluster or a link."""
+        about = self.client._server_info  # noqa: SLF001 - there is no public way
+        return bool(about.get("jetstream")) and "cluster" not in about
 
     @property
     def max_payload(self) -> int:

@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
-"""How often a consumer that has nothing to give says that it is there."""
+"""How often a consumer of another server says that it is there, though it has nothing to give."""
 SILENT_SECONDS = 2.5
-"""A consumer of which nothing was heard for so long is gone, with the server of a cluster that had it."""
+"""One of which nothing was heard for so long is gone, with the server that had it. Where there is but one server it
+says so before, or is gone with the connection."""
 GONE = ("404", "409", "503")
 
 
@@ -75,10 +76,11 @@ class Consumer:
                     return []
                 continue
             await self._ask()
-            ends = (self._asked_until, self._heard + SILENT_SECONDS, math.inf if deadline is None else deadline)
+            silent = math.inf if self._bus.alone else self._heard + SILENT_SECONDS
+            ends = (self._asked_until, silent, math.inf if deadline is None else deadline)
             message = await self._receive(max(0.01, min(ends) - time.monotonic()))
             if message is None:
-                if self._arrived.empty() and time.monotonic() - self._heard >= SILENT_SECONDS:
+                if self._arrived.empty() and time.monotonic() >= silent:
                     log.info("%s: the consumer is silent", self._stream)
                     self.remake()
                 continue
@@ -142,11 +144,9 @@ class Consumer:
     async def _ask(self) -> None:
         if self._outstanding > 0 and time.monotonic() < self._asked_until:
             return
-        request = {
-            "batch": self._batch,
-            "expires": int(PULL_SECONDS * 1e9),
-            "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9),
-        }
+        request = {"batch": self._batch, "expires": int(PULL_SECONDS * 1e9)}
+        if not self._bus.alone:
+            request["idle_heartbeat"] = int(HEARTBEAT_SECONDS * 1e9)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
         self._outstanding = self._batch
         self._heard = time.monotonic()

@@ -25,9 +25,12 @@ log = logging.getLogger(__name__)
 BUCKET = "leases"
 TIME_TO_LIVE = 8.0
 RENEW_EVERY = 2.0
+RENEW_ALONE = 3.0
+"""Where there is one server, which is back in a second or two; another leader of a cluster's stream takes five."""
 STOP_AFTER = 7.0
 """A holder stops this long after it sent the last renewal that was confirmed."""
 LOOK_EVERY = 0.5
+"""While something is to be taken or given back. Otherwise this looks when it is told of a change, or a key expires."""
 MEMBER = "member"
 
 
@@ -78,6 +81,7 @@ class Leases:
         pool: str = "",
         place: str = "",
     ) -> None:
+        self._bus = bus
         self._bucket = Bucket(bus, BUCKET)
         # Every renewal is seen by whoever follows its key, so nobody follows more than must be.
         keys = [f"{MEMBER}.{kind}.>", *(f"{name}.>" for name in (kind, *others))]
@@ -173,16 +177,22 @@ class Leases:
         await self._mirror.synced.wait()
         renewed = -math.inf
         while True:
-            if time.monotonic() - renewed >= RENEW_EVERY:
+            every = RENEW_ALONE if self._bus.alone else RENEW_EVERY
+            if time.monotonic() - renewed >= every:
                 renewed = time.monotonic()
-                await self._join()
-                await asyncio.gather(*(self._renew(lease) for lease in list(self.held.values())))
-            await self._balance()
+                await asyncio.gather(self._join(), *(self._renew(lease) for lease in list(self.held.values())))
+            balanced = await self._balance()
             self._wake.clear()
+            nothing_before = min(renewed + every, self._expires()) if balanced else time.monotonic() + LOOK_EVERY
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
+                async with asyncio.timeout(max(0.01, nothing_before - time.monotonic())):
                     await self._wake.wait()
                     await asyncio.sleep(0.05)
+
+    def _expires(self) -> float:
+        """Give when the next of the keys that are alive expires, unless it is renewed."""
+        ends = (seen + TIME_TO_LIVE for _, seen in self._seen.values())
+        return min((end for end in ends if end > time.monotonic()), default=math.inf)
 
     async def _join(self) -> None:
         with contextlib.suppress(BusUnavailableError, ConflictError, RefusedError):
@@ -209,7 +219,8 @@ class Leases:
         except (BusUnavailableError, RefusedError) as error:
             log.info("%s %s not renewed: %s", self._kind, lease.resource, error)
 
-    async def _balance(self) -> None:
+    async def _balance(self) -> bool:
+        """Take and give back what this replica's share asks for; tell whether there was nothing to do."""
         live = self._live()
         members = {owner for key, owner in live.items() if key == self._members + owner} | {self._replica}
         mine = [lease for name, lease in self.held.items() if name in self.wanted]
@@ -233,7 +244,8 @@ class Leases:
             except (ConflictError, RefusedError) as error:
                 log.debug("%s %s not taken: %s", self._kind, name, error)
             except BusUnavailableError:
-                return
+                break
+        return not free and len(mine) <= share
 
     def _owner(self, live: dict[str, str], resource: str) -> str | None:
         return live.get(self._key(resource))
