@@ -163,15 +163,16 @@ class Capture:
             media_time = end = 0.0
             first: float | None = None
             with _open(self._record) as (container, stream):
-                length = _length(container, stream)
+                length, lasts = _length(container, stream), _frame_seconds(stream)
+                time_base = float(stream.time_base or 0)
                 decoder = self._decoder(stream)
                 for packet in _packets(container, stream):
-                    when = _shown(packet, stream)
+                    when = _shown(packet, time_base)
                     if when is not None:
                         first = when if first is None else first
                         # No camera sends a picture before it was taken, though it may send earlier ones after it.
                         media_time = max(media_time, when - first)
-                        end = media_time + _frame_seconds(stream)
+                        end = media_time + lasts
                     late = time.monotonic() - start - position - media_time
                     start += late if late > LATE_SECONDS else 0.0
                     # A file can be read before its time, so nothing need wake up for what is only kept.
@@ -275,10 +276,10 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]
         yield packet
 
 
-def _shown(packet: Packet, stream: VideoStream) -> float | None:
+def _shown(packet: Packet, time_base: float) -> float | None:
     """Give a packet's place in the file; None where it has none, as the last one, which is empty."""
     ticks = packet.dts if packet.pts is None else packet.pts
-    return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
+    return None if ticks is None or not time_base else ticks * time_base
 
 
 def _length(container: InputContainer, stream: VideoStream) -> float | None:

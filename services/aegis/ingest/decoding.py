@@ -24,6 +24,8 @@ BEAT_SECONDS = 5.0
 """A picture is looked at this often though nothing moves in it, so that who stands still is not lost."""
 LONGEST_BEAT = 2 * BEAT_SECONDS
 """While packets are passed over, a keyframe serves for that; without one for so long, they are decoded for it."""
+CHECK_SECONDS = 3.0
+"""While packets are passed over, a keyframe shows whether they tell the truth; those that come sooner need not."""
 STILL_SECONDS = 1.0
 """For so long the picture stood still before its packets are learnt from, and no longer decoded if they tell."""
 
@@ -58,6 +60,7 @@ class Decoder:
         self._stood = False  # whether the newest picture stood still
         self._group = Group()
         self._seen: NDArray[np.float32] | None = None
+        self._seen_at = 0.0
         self._moved_at = self._woken_at = 0.0
         self._since_look, self._before_look = list[int](), list[int]()
         self._times = Arrivals(self._time_base)
@@ -128,13 +131,15 @@ class Decoder:
     def _take(self, packet: "Packet | None") -> Iterator[Look]:
         for frame in self._decode(packet):
             self._sparing.given(self._times.when(frame))
+            self._sparing.remember(frame)
             # The first shows that the camera delivers, also while no look is wanted.
             if self._due(frame) and (self._wanted() or self.decoded == 1):
                 yield from self._offer(frame)
 
     def _offer(self, frame: VideoFrame) -> Iterator[Look]:
         """Give a picture if it is worth a look, and learn from it what packets are worth."""
-        when, self._seen = self._times.when(frame), small_of(frame)
+        when = self._times.when(frame)
+        self._seen, self._seen_at = small_of(frame), self._times.now
         wanted, moved = self._motion.look(self._seen, when)
         self._stood = not moved
         if moved:
@@ -178,12 +183,18 @@ class Decoder:
             self._seen = None
         elif self._seen is None:
             yield from self._wake(unseen)
-        elif packet.is_keyframe:
+        elif packet.is_keyframe and self._to_be_seen(before):
             yield from self._peek(packet, before)
         elif self._times.now - self._motion.looked_at > LONGEST_BEAT or self._grew(packet):
             yield from self._wake(unseen)
         else:
             self._count("packets", 1)
+
+    def _to_be_seen(self, before: list[Packet]) -> bool:
+        """Tell whether a keyframe is decoded among packets that are passed over; ``before`` is the group it ends."""
+        now = self._times.now
+        lately = 0 <= now - self._seen_at < CHECK_SECONDS and now - self._motion.looked_at <= BEAT_SECONDS
+        return not lately or self._gate.early(len(before))
 
     def _peek(self, packet: Packet, before: list[Packet]) -> Iterator[Look]:
         """Decode a keyframe alone, to look at it at a slow beat and to see whether the packets told the truth."""
@@ -201,7 +212,7 @@ class Decoder:
             yield self._look(frames[0], when, self._times.came_at)
         else:
             self._count("still", 1)
-        self._seen = small
+        self._seen, self._seen_at = small, self._times.now
         if moved:
             self._moved_at = when
             yield from self._wake(self._times.newest + 1)
@@ -219,6 +230,7 @@ class Decoder:
         self._sparing.codec.flush_buffers()
         for packet in list(self._group.packets):
             for frame in self._decode(packet):
+                self._sparing.remember(frame)
                 if self._due(frame):
                     yield from self._offer(frame)
         # Should the picture stand still after all, the packet that grew is one more of a still picture.

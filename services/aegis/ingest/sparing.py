@@ -7,14 +7,14 @@ on which nothing at all builds, and sooner, since it has nothing to put into ord
 
 import contextlib
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
-from numpy.typing import NDArray
+from av.video.frame import PictureType, VideoFrame
 
 from aegis.ingest.grey import luma
 from aegis.ingest.packets import Packet
@@ -43,6 +43,8 @@ class Sparing:
         self._tried_at = -math.inf
         self._times: list[float] | None = []
         self._fed = 0
+        self._trying = True  # whether another decoder's pictures of this group are to be compared
+        self._sums: dict[int, int] = {}  # with these, by their time stamps
         if not codec.codec.intra_only:
             codec.skip_frame = "NONREF"
 
@@ -51,11 +53,14 @@ class Sparing:
 
         ``moved`` is whether something moved in it.
         """
-        if not self._gains(group):
+        others = _others(group)
+        if len(others) == len(group) or not _enough(others, self._rate):
             self._proven = 0
-        elif moved and (0 < self._proven < PROOF or abs(now - self._tried_at) >= AGAIN_SECONDS):
+        elif moved and 2 * len(self._sums) > len(others):
             self._proven = self._proven + len(group) if self._stand_alone(group) else 0
             self._tried_at = now
+        self._trying = 0 < self._proven < PROOF or abs(now - self._tried_at) >= AGAIN_SECONDS
+        self._sums = {}
         return (self._proven >= PROOF) != self.on
 
     def change(self) -> None:
@@ -83,34 +88,45 @@ class Sparing:
                 self._exact.skip_frame = "DEFAULT"
             self._times = None
 
+    def remember(self, frame: VideoFrame) -> None:
+        """Take note of a picture, if it is of those with which another decoder's are to be compared."""
+        if self._trying and frame.pict_type != PictureType.B:
+            self._sums[frame.pts or 0] = _sum(frame)
+
     def fed(self) -> None:
         """Take note of a packet that is decoded in turn."""
         self._fed += 1
 
-    def _gains(self, group: Sequence[Packet]) -> bool:
-        """Tell whether there are B pictures in a group, and enough others."""
-        others, newest = list[float](), -math.inf
-        for packet in group:
-            shown = float((packet.pts or 0) * (packet.time_base or 1))
-            if shown > newest:
-                newest = shown
-                others.append(shown)
-        return len(others) < len(group) and _enough(others, self._rate)
-
     def _stand_alone(self, group: Sequence[Packet]) -> bool:
-        """Tell whether without the B pictures the others are the same and come at once."""
-        every, fewer = _Decoder(self._exact, fewer=False), _Decoder(self._exact, fewer=True)
-        waiting: dict[int, NDArray[np.uint8]] = {}
-        for packet in (*group, None):
-            for frame in pictures(fewer, packet) if packet else ():
-                if packet and frame.pts != packet.pts:
+        """Tell whether without the B pictures the others are the same, and come at once."""
+        other = _Decoder(self._exact, fewer=not self.on)
+        same = 0
+        for packet in group:
+            for frame in pictures(other, packet):
+                if not self.on and frame.pts != packet.pts:
                     return False
-                waiting[frame.pts or 0] = luma(frame)
-            for frame in pictures(every, packet):
-                other = waiting.pop(frame.pts or 0, None)
-                if other is not None and not np.array_equal(luma(frame), other):
-                    return False
-        return not waiting
+                known = self._sums.get(frame.pts or 0)
+                if known is not None:
+                    if _sum(frame) != known:
+                        return False
+                    same += 1
+        # The last ones are still held back, here or there.
+        return 2 * same > len(self._sums)
+
+
+def _others(group: Sequence[Packet]) -> list[float]:
+    """Give the times of a group's pictures that are not of the B kind: those that are shown after all before."""
+    others, newest = list[float](), -math.inf
+    for packet in group:
+        shown = float((packet.pts or 0) * (packet.time_base or 1))
+        if shown > newest:
+            newest = shown
+            others.append(shown)
+    return others
+
+
+def _sum(frame: VideoFrame) -> int:
+    return zlib.crc32(np.ascontiguousarray(luma(frame)).data)
 
 
 class _Decoder:
