@@ -15,6 +15,8 @@ Part = tuple[int, int, int, int]
 
 WHOLE_SECONDS = 2.0
 """The whole picture is searched this often: a face that was not found where nothing changes may be found now."""
+QUIET_SECONDS = 15.0
+"""Or this often, if nobody was in it then and nothing has changed since."""
 MARGIN = 16
 """Pixels around what changed: as much as a small face is wide, of which only a part may have changed."""
 BESIDE = 0.5
@@ -31,6 +33,7 @@ class Searching:
     def __init__(self) -> None:
         self._seen: NDArray[np.float32] | None = None
         self._whole_at = float("-inf")
+        self._quiet = False  # whether nobody was found since, and nothing has changed
 
     def part(self, image_bgr: NDArray[np.uint8], faces: Sequence[Box], now: float) -> Part:
         """Give the part of an image (height, width, 3) that is to be searched at ``now``; it counts as searched.
@@ -41,16 +44,22 @@ class Searching:
         rows, columns = image_bgr.shape[:2]
         small = shrink(np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8))
         cells = None if self._seen is None else moved(self._seen, small)
-        if self._seen is not None and cells is not None and 0 <= now - self._whole_at < WHOLE_SECONDS:
+        if self._seen is not None and cells is not None:
             scale = columns / small.shape[1], rows / small.shape[0]
             part = _around(_boxes(cells, scale) + [_widened(face) for face in faces], columns, rows)
-            if area(part) <= WORTH * columns * rows:
+            self._quiet = self._quiet and not area(part)
+            lately = 0 <= now - self._whole_at < (QUIET_SECONDS if self._quiet else WHOLE_SECONDS)
+            if lately and area(part) <= WORTH * columns * rows:
                 # Compared with what was searched and not with the last picture: what changes slowly adds up.
                 left, top, right, bottom = _inner(part, scale)
                 self._seen[top:bottom, left:right] = small[top:bottom, left:right]
                 return part
-        self._seen, self._whole_at = small, now
+        self._seen, self._whole_at, self._quiet = small, now, True
         return 0, 0, columns, rows
+
+    def found(self, anybody: bool) -> None:  # noqa: FBT001 -- it is all there is to say
+        """Take note of whether anybody was found in the part that was given last."""
+        self._quiet = self._quiet and not anybody
 
 
 def _boxes(cells: NDArray[np.bool_], scale: tuple[float, float]) -> list[Box]:

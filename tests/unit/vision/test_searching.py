@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aegis.vision.searching import MARGIN, WHOLE_SECONDS, Part, Searching
+from aegis.vision.searching import MARGIN, QUIET_SECONDS, WHOLE_SECONDS, Part, Searching
 
 Image = NDArray[np.uint8]
 ROWS, COLUMNS = 360, 640
@@ -28,6 +28,7 @@ def with_somebody(picture: Image, left: int, top: int, side: int = 40, contrast:
 def searching() -> Searching:
     begun = Searching()
     assert begun.part(scene(), [], 0.0) == ALL, "nothing was seen before"
+    begun.found(anybody=True)
     return begun
 
 
@@ -44,6 +45,7 @@ def holds(part: Part, left: int, top: int, side: int, around: int) -> bool:
 @pytest.mark.parametrize("noise", [0.0, 4.0])
 def test_where_nothing_changed_and_nobody_is_known_nothing_is_searched(searching: Searching, noise: float) -> None:
     searching.part(scene(0, noise), [], WHOLE_SECONDS)
+    searching.found(anybody=True)
     assert [searching.part(scene(n, noise), [], WHOLE_SECONDS + n / 10) for n in range(1, 9)] == [NOTHING] * 8
 
 
@@ -53,6 +55,7 @@ def test_what_changed_is_searched_with_a_margin_and_on_the_grid(
     searching: Searching, noise: float, left: int, top: int
 ) -> None:
     searching.part(scene(0, noise), [], WHOLE_SECONDS)
+    searching.found(anybody=True)
     part = searching.part(with_somebody(scene(1, noise), left, top), [], WHOLE_SECONDS + 0.2)
     assert holds(part, left, top, 40, MARGIN)
     assert part[0] % 32 == part[1] % 32 == 0
@@ -86,9 +89,32 @@ def test_what_was_not_searched_is_still_due_later(searching: Searching) -> None:
 
 
 def test_the_whole_is_searched_again_and_again_and_when_time_jumps_back(searching: Searching) -> None:
-    step = WHOLE_SECONDS / 5
-    assert [n for n in range(1, 30) if searching.part(scene(), [], n * step) == ALL] == [5, 10, 15, 20, 25]
+    step, whole = WHOLE_SECONDS / 5, []
+    for n in range(1, 30):
+        if searching.part(scene(), [], n * step) == ALL:
+            whole.append(n)
+            searching.found(anybody=True)
+    assert whole == [5, 10, 15, 20, 25]
     assert searching.part(scene(), [], 3.0) == ALL
+
+
+def whole_at(searching: Searching, picture: Image, since: float, until: float) -> list[float]:
+    times = np.arange(since, until, 0.5)
+    return [float(now) for now in times if searching.part(picture, [], float(now)) == ALL]
+
+
+def test_the_whole_in_which_nobody_was_is_searched_less_often_until_something_changes(searching: Searching) -> None:
+    assert whole_at(searching, scene(), 0.5, 40.0) == [WHOLE_SECONDS + n * QUIET_SECONDS for n in range(3)]
+    changed = with_somebody(scene(), 300, 100)
+    assert whole_at(searching, changed, 40.0, 60.0) == [40.0, 40.0 + QUIET_SECONDS]
+
+
+def test_where_somebody_keeps_still_the_whole_is_searched_as_often_as_ever(searching: Searching) -> None:
+    searching.found(anybody=False)
+    searching.found(anybody=True)
+    assert whole_at(searching, scene(), 0.5, 3.0) == [WHOLE_SECONDS], "it was not nobody"
+    searching.part(scene(), [(300.0, 100.0, 60.0, 60.0)], 3.0)
+    assert whole_at(searching, scene(), 3.5, 6.0) == [2 * WHOLE_SECONDS], "a face is followed"
 
 
 AFTER = {
