@@ -89,6 +89,18 @@ def test_a_search_finds_its_person_and_no_stranger() -> None:
     assert found.fpir(0.9) == Rate(0, 20)
 
 
+def test_what_one_draw_says_stands_beside_what_others_say() -> None:
+    found = compute(people(120, 3, noise=0.12) + people(300, 1, first=1000), size=60)
+    spread = {drawn.wanted: drawn for drawn in found.redrawn}
+    assert list(spread) == [0.01, 0.003], "there are too few searches for a lower FPIR"
+    one = found.identification[-1].points[0].fnir.value
+    assert one is not None
+    assert spread[0.01].least <= one <= spread[0.01].most
+    assert 0 < spread[0.01].least < spread[0.01].mean < spread[0.01].most < 1
+    assert compute(people(120, 3, noise=0.12) + people(300, 1, first=1000), size=60).redrawn == found.redrawn
+    assert not compute(people(300, 1)).redrawn, "without second photos nothing is missed"
+
+
 def test_faces_beside_the_person_are_no_errors() -> None:
     photos = people(20, 2, noise=0.01)
     roles = assign(photos, 10, None, np.random.default_rng(3), own_cohort=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from aegis.cli.evaluation import cells, plots, words
-from aegis.cli.evaluation.figures import Acquisition, AtFar, Figures, Identification, Point, Verification
+from aegis.cli.evaluation.figures import DRAWS, Acquisition, AtFar, Figures, Identification, Point, Verification
 from aegis.cli.evaluation.groups import AtThreshold, Comparison, Grouping
 from aegis.cli.evaluation.searches import percent
 from aegis.contracts.messages import Category
@@ -78,6 +78,12 @@ def _watchlist(figures: Figures) -> Iterator[str]:
             for found in figures.identification
             for point in found.points
         ),
+    )
+    yield cells.table(
+        f"The product's score with other people enrolled, searched and set aside each time, in {DRAWS} draws: at a low"
+        " FPIR a few photos, or a few wrong names, decide what one draw says.",
+        ("At", "FNIR, mean", "Least", "Most"),
+        ((f"FPIR {percent(s.wanted)}", *map(percent, (s.mean, s.least, s.most))) for s in figures.redrawn),
     )
     yield f"<p>{_besides(product.default)}</p>"
     if figures.doubtful:
