@@ -42,7 +42,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
         photos.extract(cohort, extractor, f"looking at {len(cohort):,} photos of the cohort", bar) if cohort else None
     )
     _name_problems(problems + photos.complaints(found))
-    computed, doubtful = figures.compute(found, size=arguments.gallery, only=only, given=given, seed=arguments.seed)
+    draws = progress_bar(sys.stderr, lambda number: f"{number} draws")
+    computed, doubtful = figures.compute(
+        found, size=arguments.gallery, only=only, given=given, seed=arguments.seed, progress=draws
+    )
     _name_doubtful(doubtful)
     for text in (*_without_line(listed, arguments), *words.notes(computed)):
         print(f"note: {text}", file=sys.stderr)

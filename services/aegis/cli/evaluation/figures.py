@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from aegis.cli.evaluation.searches import (
     percent,
 )
 from aegis.contracts.messages import Category
+from aegis.runtime.progress import Progress
 from aegis.vision.error_rates import Accuracy, Histogram, Rate, fold_accuracy, fold_pairs, pair_scores
 from aegis.vision.normalisation import MIN_PEOPLE, Cohort
 from aegis.vision.search import TemplateIndex
@@ -149,7 +150,8 @@ class Spread:
 
     wanted: float
     """The FPIR."""
-    mean: float
+    median: float
+    """What half of the draws stay below: a draw in which somebody stands under two names can be far off."""
     least: float
     most: float
 
@@ -182,7 +184,13 @@ class Figures:
 
 
 def compute(
-    photos: Sequence[Photo], *, size: int, only: tuple[str, str] | None, given: Sequence[Photo] | None, seed: int
+    photos: Sequence[Photo],
+    *,
+    size: int,
+    only: tuple[str, str] | None,
+    given: Sequence[Photo] | None,
+    seed: int,
+    progress: Progress,
 ) -> tuple[Figures, list[str]]:
     """Compute everything; ``given`` are photos of a cohort, without which some of the people become one.
 
@@ -196,6 +204,12 @@ def compute(
         roles = assign(photos, size, only, chance, own_cohort=given is None)
         aside = roles.cohort if given is None else rows
         return roles, None if aside is None else Cohort.build(aside)
+
+    def others() -> Iterator[Experiment]:
+        for number in range(1, DRAWS):
+            progress(f"drawing people {DRAWS} times", number, DRAWS)
+            yield experiment(*drawn(np.random.default_rng([seed, number])))
+        progress(f"drawing people {DRAWS} times", DRAWS, DRAWS)
 
     roles, cohort = drawn(np.random.default_rng(seed))
     kinds = [("cosine", None), *([("normalised", cohort)] if cohort else [])]
@@ -214,9 +228,7 @@ def compute(
         cohort_from="people set aside" if given is None else "the folder that was given",
         verification=verification,
         identification=[_identification(name, found) for name, found in tested.items()],
-        redrawn=_redrawn(product, (experiment(*drawn(np.random.default_rng([seed, n]))) for n in range(1, DRAWS)))
-        if product
-        else [],
+        redrawn=_redrawn([product, *others()]) if product and product.mated else [],
         compared=[_identification(kinds[-1][0], found) for found in compared(roles, cohort, size)],
         doubtful=len(doubtful),
         groups=groups,
@@ -342,14 +354,11 @@ def _identification(scores: str, found: Experiment) -> Identification:
     )
 
 
-def _redrawn(first: Experiment, others: Iterable[Experiment]) -> list[Spread]:
-    if not first.mated:
-        return []
-    draws = [first, *others]
+def _redrawn(draws: Sequence[Experiment]) -> list[Spread]:
     wanted = [fpir for fpir in FPIRS if all(len(found.non_mated) >= needed(fpir) for found in draws)]
     missed = {fpir: [found.fnir(found.threshold(fpir)).value or 0.0 for found in draws] for fpir in wanted}
     return [
-        Spread(wanted=fpir, mean=float(np.mean(those)), least=min(those), most=max(those))
+        Spread(wanted=fpir, median=float(np.median(those)), least=min(those), most=max(those))
         for fpir, those in missed.items()
     ]
 

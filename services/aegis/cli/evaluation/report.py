@@ -82,8 +82,8 @@ def _watchlist(figures: Figures) -> Iterator[str]:
     yield cells.table(
         f"The product's score with other people enrolled, searched and set aside each time, in {DRAWS} draws: at a low"
         " FPIR a few photos, or a few wrong names, decide what one draw says.",
-        ("At", "FNIR, mean", "Least", "Most"),
-        ((f"FPIR {percent(s.wanted)}", *map(percent, (s.mean, s.least, s.most))) for s in figures.redrawn),
+        ("At", "FNIR, median", "Least", "Most"),
+        ((f"FPIR {percent(s.wanted)}", *map(percent, (s.median, s.least, s.most))) for s in figures.redrawn),
     )
     yield f"<p>{_besides(product.default)}</p>"
     if figures.doubtful:
