@@ -76,11 +76,10 @@ class Consumer:
                     return []
                 continue
             await self._ask()
-            silent = math.inf if self._bus.alone else self._heard + SILENT_SECONDS
-            ends = (self._asked_until, silent, math.inf if deadline is None else deadline)
+            ends = (self._asked_until, self._gone_at(), math.inf if deadline is None else deadline)
             message = await self._receive(max(0.01, min(ends) - time.monotonic()))
             if message is None:
-                if self._arrived.empty() and time.monotonic() >= silent:
+                if self._arrived.empty() and time.monotonic() >= self._gone_at():
                     log.info("%s: the consumer is silent", self._stream)
                     self.remake()
                 continue
@@ -93,6 +92,10 @@ class Consumer:
                 self._read_to = messages[-1].metadata.sequence.stream
             return messages
         return []
+
+    def _gone_at(self) -> float:
+        """Give the time from which on it counts as gone, unless it is heard of."""
+        return math.inf if self._bus.alone else self._heard + SILENT_SECONDS
 
     def remake(self) -> None:
         """Have it made anew at the next call."""
