@@ -99,7 +99,7 @@ class Decoder:
             if self._shut:
                 yield from self._pass_over(packet, before, unseen)
                 return
-            if packet.is_keyframe and self._wanted():
+            if packet.is_keyframe and self.decoded and self._wanted():
                 yield from self._choose(before)
             yield from self._open(packet)
             self._shut = bool(self.decoded) and self._group.whole and self._may_shut()

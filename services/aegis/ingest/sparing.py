@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from aegis.ingest.grey import luma
-from aegis.ingest.packets import Packet
+from aegis.ingest.packets import LONGEST_GROUP, Packet
 from aegis.ingest.sps import unordered
 
 SPARE = 1.2
@@ -54,12 +54,13 @@ class Sparing:
         ``moved`` is whether something moved in it.
         """
         others = _others(group)
-        if len(others) == len(group) or not _enough(others, self._rate):
+        gains = len(others) < len(group) and _enough(others, self._rate)
+        if not gains:
             self._proven = 0
         elif moved and 2 * len(self._sums) > len(others):
             self._proven = self._proven + len(group) if self._stand_alone(group) else 0
             self._tried_at = now
-        self._trying = 0 < self._proven < PROOF or abs(now - self._tried_at) >= AGAIN_SECONDS
+        self._trying = gains and (0 < self._proven < PROOF or abs(now - self._tried_at) >= AGAIN_SECONDS)
         self._sums = {}
         return (self._proven >= PROOF) != self.on
 
@@ -90,7 +91,8 @@ class Sparing:
 
     def remember(self, frame: VideoFrame) -> None:
         """Take note of a picture, if it is of those with which another decoder's are to be compared."""
-        if self._trying and frame.pict_type != PictureType.B:
+        # Where no keyframe comes, nobody asks for them.
+        if self._trying and len(self._sums) < LONGEST_GROUP and frame.pict_type != PictureType.B:
             self._sums[frame.pts or 0] = _sum(frame)
 
     def fed(self) -> None:

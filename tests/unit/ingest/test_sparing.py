@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import av
 import pytest
-from av.video.frame import PictureType
+from av.video.frame import PictureType, VideoFrame
 from tests.unit.ingest import streams
 from tests.unit.ingest.streams import AT_ONCE, CONSTANT, EPOCH, FPS, LATER, RATE, Played, Scene, blind, play
 
 from aegis.ingest import sparing
-from aegis.ingest.packets import Packet
+from aegis.ingest.packets import LONGEST_GROUP, Packet
 
 ONE_REFERENCE = {"preset": "veryfast", "g": "50", **CONSTANT}
 """As this preset codes, no other picture builds on one of the B kind, unless it is of that kind itself."""
@@ -91,6 +91,23 @@ def test_what_cannot_be_left_out_is_decoded(options: dict[str, str]) -> None:
     assert not any(played.spared)
     for start, end in scene.visits:
         assert blind(played, start, end) <= AT_ONCE + 2 * LATER
+
+
+@pytest.mark.parametrize(("group", "most"), [("50", 50), ("1000", LONGEST_GROUP)], ids=["groups", "an endless group"])
+def test_where_nothing_can_be_left_out_hardly_a_picture_is_remembered(
+    group: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed: list[int] = []
+    exact = sparing._sum
+
+    def counted(frame: VideoFrame) -> int:
+        summed.append(exact(frame))
+        return summed[-1]
+
+    monkeypatch.setattr(sparing, "_sum", counted)
+    stream = Scene(seconds=16, visits=[(0, 16)]).stream(**streams.PLAIN | {"g": group})
+    assert play(stream).decoded > LONGEST_GROUP
+    assert 0 < len(summed) <= most
 
 
 @pytest.mark.parametrize(
