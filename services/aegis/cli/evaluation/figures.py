@@ -199,11 +199,11 @@ def compute(
     """
     photos, copies = _without_copies(photos)
     rows, left_out = (None, 0) if given is None else _strangers_only(given, photos)
+    always = None if rows is None else Cohort.build(rows)
 
     def drawn(chance: np.random.Generator) -> tuple[Roles, Cohort | None]:
         roles = assign(photos, size, only, chance, own_cohort=given is None)
-        aside = roles.cohort if given is None else rows
-        return roles, None if aside is None else Cohort.build(aside)
+        return roles, always if roles.cohort is None else Cohort.build(roles.cohort)
 
     def others() -> Iterator[Experiment]:
         for number in range(1, DRAWS):
